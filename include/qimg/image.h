@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An image and its backing chain: open, look, read, make, re-point.
+ *
+ * Errors: every call that can fail returns a negative errno and fills @err with the sentence
+ * that qemu-img prints for the condition where it has one (tools print it behind their name).
+ */
+#ifndef QIMG_IMAGE_H
+#define QIMG_IMAGE_H
+
+#include "qimg/context.h"
+#include "qimg/info.h"
+#include "qimg/options.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct qimg_image;
+
+/* Opens @name and, unless told otherwise, the chain below it. @options NULL = all defaults.
+ * @name may be a path, "file:path" or "json:{...}". */
+QIMG_API int qimg_image_open(struct qimg_context *context, const char *name,
+                             const struct qimg_open_options *options, struct qimg_image **out,
+                             struct qimg_error *err);
+
+/* NULL is fine. Queues on it must be freed before. */
+QIMG_API void qimg_image_close(struct qimg_image *image);
+
+QIMG_API uint64_t qimg_image_size(const struct qimg_image *image);       /* bytes */
+QIMG_API unsigned qimg_image_depth(const struct qimg_image *image);      /* layers, >= 1 */
+QIMG_API const char *qimg_image_format(const struct qimg_image *image);  /* of the top layer */
+
+/* The name of the file that layer @layer's DATA extents point into: its external data file where
+ * it has one, else the image itself. Owned by the image. */
+QIMG_API const char *qimg_image_file(const struct qimg_image *image, unsigned layer);
+
+/* What `info` prints for the opened image. @info is zeroed first and filled on success. */
+QIMG_API int qimg_image_info(struct qimg_image *image, struct qimg_info *info,
+                             struct qimg_error *err);
+
+/* The same for each image of the chain, top first, opening one image at a time and following
+ * the recorded backing names (`info --backing-chain`). @visit returns 0 to go on.
+ * Nothing is visited before the whole chain could be walked. */
+QIMG_API int qimg_chain_info(struct qimg_context *context, const char *name,
+                             const struct qimg_open_options *options, bool whole_chain,
+                             int (*visit)(void *user, const struct qimg_info *info), void *user,
+                             struct qimg_error *err);
+
+/* Maps guest bytes of the whole chain to extents: in order, without gaps, each of one kind and
+ * layer; neighbours that continue each other are merged.
+ * @want      guest bytes, any alignment; the part past the virtual size is not reported
+ * @out       filled with at most @out_max extents
+ * Returns the number filled, 0 where @want lies past the end, else -EIO, -EINVAL (@out_max 0).
+ * What no layer has is QIMG_UNALLOCATED in the last layer.
+ * @holes: also look for holes inside DATA where QEMU does (extent.hole).
+ * Safe from several threads. */
+QIMG_API int qimg_image_map(struct qimg_image *image, struct qimg_range want, bool holes,
+                            struct qimg_extent *out, size_t out_max, struct qimg_error *err);
+
+/* Reads guest bytes through the chain. Past the virtual size: -EINVAL. Safe from several
+ * threads. */
+QIMG_API int qimg_image_read(struct qimg_image *image, uint64_t off, void *buf, size_t len,
+                             struct qimg_error *err);
+
+/* --- many reads at once ------------------------------------------------------------------ */
+
+struct qimg_queue;
+
+struct qimg_completion {
+    void *tag;
+    int result; /* 0 or -errno */
+};
+
+/* A queue for reads of @image, at most @depth under way; used by one thread at a time. */
+QIMG_API int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue **out,
+                            struct qimg_error *err);
+
+/* Waits for what is under way. NULL is fine. */
+QIMG_API void qimg_queue_free(struct qimg_queue *queue);
+
+/* Stages a read; nothing is sent before qimg_queue_wait() or a full queue. @buf must stay until
+ * its completion. Returns 0, -EAGAIN (@depth reads are under way: wait first), -ENOMEM. */
+QIMG_API int qimg_queue_read(struct qimg_queue *queue, uint64_t off, void *buf, size_t len,
+                             void *tag);
+
+/* Sends what is staged, waits for at least @min completions (fewer if fewer are under way),
+ * fills at most @max. Returns how many. */
+QIMG_API int qimg_queue_wait(struct qimg_queue *queue, struct qimg_completion *out,
+                             unsigned max, unsigned min);
+
+/* --- making and re-pointing --------------------------------------------------------------- */
+
+struct qimg_create_options {
+    const char *format;             /* NULL = raw */
+    const char *backing_name;       /* NULL = none (may also come from options) */
+    const char *backing_format;
+    bool backing_unchecked;         /* -u: the backing file is not opened; needs a size */
+    bool has_size;
+    uint64_t size;                  /* bytes */
+    const struct qimg_option *options; /* from -o, in order */
+    size_t option_count;
+    /* Told what will be done, in qemu-img's words ("Formatting 'a', fmt=..."), after the options
+     * were parsed and before the file is touched. May be NULL. */
+    void (*announce)(void *user, const char *text);
+    void *user;
+};
+
+/* Makes an image: on success whole and durable, on failure gone if this call made it. */
+QIMG_API int qimg_create(struct qimg_context *context, const char *name,
+                         const struct qimg_create_options *options, struct qimg_error *err);
+
+/* The options that create takes for a format, as rows for `-o help`; ends with a NULL name. */
+struct qimg_option_help {
+    const char *name, *type, *help;
+};
+
+/* NULL: no such format. */
+QIMG_API const struct qimg_option_help *qimg_create_help(const char *format);
+
+/* Writes another backing name and format into the header without looking at any content
+ * (rebase -u). @backing_name NULL = none. Durable on return; a crash leaves the old or the new
+ * name. The image must be open for writing. */
+QIMG_API int qimg_image_set_backing(struct qimg_image *image, const char *backing_name,
+                                    const char *backing_format, struct qimg_error *err);
+
+/* The names of all formats, sorted, NULL-terminated. */
+QIMG_API const char *const *qimg_formats(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

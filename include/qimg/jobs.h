@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Jobs that move or compare guest data: each is a plan for one pipeline.
+ */
+#ifndef QIMG_JOBS_H
+#define QIMG_JOBS_H
+
+#include "qimg/image.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Called from the thread that runs the job, now and then. Returning non-zero stops the job
+ * with -ECANCELED, leaving targets consistent. */
+typedef int (*qimg_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+struct qimg_convert_options {
+    struct qimg_image *const *sources; /* read one after the other */
+    size_t source_count;
+    const char *target;
+    const char *target_format;         /* NULL = raw */
+    const struct qimg_option *options; /* -o */
+    size_t option_count;
+    bool no_create;                    /* -n: the target is there and is kept */
+    bool target_is_zero;               /* and reads as zeros */
+    bool target_image_opts;
+    enum qimg_cache target_cache;      /* set it: writeback is 0, qemu-img's default is unsafe */
+    bool sync;                         /* make a new target durable even where target_cache is
+                                          unsafe */
+    uint64_t sparse_size;              /* -S: 0 writes everything; qemu-img's default is 4096 */
+    unsigned parallel;                 /* -m: requests in flight, 1..16; 0 = 8 */
+    bool out_of_order;                 /* -W */
+    bool salvage;                      /* read errors become zeros */
+    bool copy_offload;                 /* -C */
+    uint64_t rate_limit;               /* bytes per second; 0 = none */
+    qimg_progress_fn progress;
+    void *user;
+};
+
+QIMG_API int qimg_convert(struct qimg_context *context, const struct qimg_convert_options *options,
+                          struct qimg_error *err);
+
+enum qimg_compare_verdict {
+    QIMG_COMPARE_IDENTICAL,
+    QIMG_COMPARE_CONTENT,  /* contents differ at offset */
+    QIMG_COMPARE_SIZE,     /* strict: sizes differ */
+    QIMG_COMPARE_STATUS,   /* strict: allocation differs at offset */
+};
+
+/* Where comparing failed, for qemu-img's exit codes. */
+enum qimg_compare_stage { QIMG_COMPARE_MAPPING, QIMG_COMPARE_READING };
+
+struct qimg_compare_options {
+    struct qimg_image *a, *b;
+    bool strict;
+    qimg_progress_fn progress;
+    void *user;
+};
+
+struct qimg_compare_result {
+    enum qimg_compare_verdict verdict;
+    uint64_t offset;               /* of the first differing sector or block status */
+    bool size_mismatch;            /* sizes differ (a warning unless strict) */
+    enum qimg_compare_stage stage; /* set where the call fails */
+    uint64_t proved_bytes;         /* equal by the maps alone, never read */
+    uint64_t read_bytes;           /* read from each side and compared */
+};
+
+QIMG_API int qimg_compare(struct qimg_context *context, const struct qimg_compare_options *options,
+                          struct qimg_compare_result *out, struct qimg_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

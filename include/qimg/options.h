@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How images are opened and made.
+ */
+#ifndef QIMG_OPTIONS_H
+#define QIMG_OPTIONS_H
+
+#include "qimg/error.h"
+#include "qimg/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum qimg_cache {
+    QIMG_CACHE_WRITEBACK,
+    QIMG_CACHE_WRITETHROUGH,
+    QIMG_CACHE_NONE,       /* O_DIRECT */
+    QIMG_CACHE_DIRECTSYNC, /* O_DIRECT, every write durable */
+    QIMG_CACHE_UNSAFE,     /* flushes are ignored */
+};
+
+/* "none", "off", "writeback", ... Returns 0 or -EINVAL. */
+QIMG_API int qimg_cache_parse(const char *name, enum qimg_cache *out);
+
+enum qimg_share {
+    QIMG_SHARE_DEFAULT,  /* the locks that QEMU takes for this use */
+    QIMG_SHARE_FORCE,    /* -U: let others write meanwhile */
+    QIMG_SHARE_SOURCE,   /* source of a conversion: deny writers, raw images too */
+};
+
+struct qimg_open_options {
+    const char *format;       /* NULL = probe (the opened image only, never what it names) */
+    bool writable;
+    bool info_only;           /* no guest data will be read: encrypted images open, and neither
+                                 backing nor data file is touched */
+    bool no_backing;          /* do not open the backing chain; unallocated reads as zeros */
+    enum qimg_cache cache;
+    enum qimg_share share;
+    bool image_opts;          /* the name is "key=value,..." (--image-opts) */
+    const char *snapshot_id;  /* read from this internal snapshot; NULL = the active state */
+    const char *snapshot_name;
+};
+
+/* One "key=value" of a -o list; a bare "key" has value "on". */
+struct qimg_option {
+    const char *key, *value;
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

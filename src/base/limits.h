@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every cap on what an image, a name or a user may ask of us, with its reason. QEMU's own caps
+ * are kept where it has one, so that we accept what it accepts and refuse what it refuses.
+ */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+#include "bits.h"
+
+/* --- qcow2 (the specification's, or QEMU's) --- */
+#define LIMIT_QCOW2_CLUSTER_BITS_MIN 9
+#define LIMIT_QCOW2_CLUSTER_BITS_MAX 21
+#define LIMIT_QCOW2_L1_BYTES         (32 * MiB) /* QEMU's QCOW_MAX_L1_SIZE */
+#define LIMIT_QCOW2_REFTABLE_BYTES   (8 * MiB)
+#define LIMIT_QCOW2_SNAPSHOTS        65536
+#define LIMIT_QCOW2_SNAPSHOT_BYTES   (64 * MiB) /* the whole snapshot table */
+#define LIMIT_QCOW2_SNAPSHOT_EXTRA   1024
+#define LIMIT_QCOW2_BITMAPS          65535
+#define LIMIT_QCOW2_BITMAP_DIR_BYTES (65535 * KiB)
+#define LIMIT_QCOW2_BITMAP_NAME      1023
+#define LIMIT_BACKING_NAME           1023 /* bytes of a recorded backing file name */
+#define LIMIT_BACKING_FORMAT         15   /* bytes of a recorded backing format */
+
+/* --- chains --- */
+#define LIMIT_CHAIN_DEPTH  4096        /* images in a chain unless --max-depth says otherwise */
+#define LIMIT_MAP_BUDGET   (32 * MiB)  /* default memory for a chain's merged map */
+#define LIMIT_TABLE_BATCH  (8 * MiB)   /* mapping tables in memory at once while a map is loaded */
+#define LIMIT_JSON_NESTING 32          /* levels inside a json: name */
+
+/* --- requests --- */
+#define LIMIT_COPY_BUFFER  (2 * MiB)   /* one slot of the copy pipeline */
+#define LIMIT_QUEUE_DEPTH  4096
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An open chain: struct qimg_image is its handle. Layer 0 is the opened image, layer n + 1 the
+ * backing file of layer n. Layers never change after opening.
+ */
+#ifndef CHAIN_CHAIN_H
+#define CHAIN_CHAIN_H
+
+#include "context.h"
+#include "format.h"
+#include "qimg/image.h"
+
+struct chain_map;
+
+struct layer {
+    struct image *image;
+    char *name;          /* as shown and as relative names are joined to */
+    char *data_name;     /* of the data file; NULL = none */
+};
+
+struct qimg_image {
+    struct qimg_context *context;
+    struct layer *layers;
+    unsigned layer_count;
+    uint64_t size;            /* of layer 0 */
+    struct chain_map *map;
+    struct qimg_open_options options; /* strings are not kept */
+};
+
+/* The file that DATA and COMPRESSED extents of a layer point into. */
+static inline struct io_file *layer_data_file(const struct layer *layer)
+{
+    return layer->image->data_file ? layer->image->data_file : layer->image->file;
+}
+
+#endif

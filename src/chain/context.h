@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CHAIN_CONTEXT_H
+#define CHAIN_CONTEXT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "io.h"
+#include "qimg/context.h"
+
+struct qimg_context {
+    struct io_engine *engine;
+    struct workers *workers;
+    uint64_t map_budget;
+    struct qimg_gate_options gate; /* lists and strings are the context's own copies */
+    void (*note)(void *user, enum qimg_note_level level, const char *text);
+    void *note_user;
+    atomic_uint_least64_t tables_loaded, table_bytes, map_hits, map_misses, map_bytes;
+};
+
+void context_note(const struct qimg_context *context, enum qimg_note_level level,
+                  const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bytes in files and block devices; knows no format. One vtable, three back ends: io_uring,
+ * a pool of threads, and the simulator in tests/support. Everything returns a bare negative
+ * errno: the first caller that knows a name writes the words.
+ *
+ * An io_engine opens files and makes queues. Synchronous calls (io_read_exact ...) serve
+ * metadata; everything that moves data goes through an io_queue in batches.
+ *
+ * Threads: an io_file may be used from several threads at once; an io_queue belongs to one
+ * thread at a time; an io_engine may be shared.
+ */
+#ifndef IO_IO_H
+#define IO_IO_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "fail.h"
+#include "qimg/types.h"
+#include "workers.h"
+
+struct io_engine;
+struct io_file;
+struct io_queue;
+
+/* --- counters -------------------------------------------------------------------------- */
+
+/* What the context reports as statistics. All in requests or bytes since the engine was made. */
+struct io_stats {
+    atomic_uint_least64_t reads, bytes_read;
+    atomic_uint_least64_t writes, bytes_written;
+    atomic_uint_least64_t zeroes, syncs;
+    atomic_uint_least64_t submits;       /* calls that handed a batch to the kernel or the pool */
+    atomic_uint_least64_t in_flight;     /* now */
+    atomic_uint_least64_t max_in_flight; /* ever, over all queues */
+};
+
+/* --- locks (facts: QEMU's OFD byte locks) ----------------------------------------------- */
+
+/* Byte 100+i is held while permission i is used, byte 200+i while it is not shared. */
+enum io_permission {
+    IO_PERM_CONSISTENT_READ = 1 << 0,
+    IO_PERM_WRITE = 1 << 1,
+    IO_PERM_WRITE_UNCHANGED = 1 << 2,
+    IO_PERM_RESIZE = 1 << 3,
+};
+
+struct io_lock {
+    uint8_t uses;   /* bits of enum io_permission that this opener needs */
+    uint8_t denies; /* bits that nobody else may use meanwhile */
+};
+
+/* --- files ------------------------------------------------------------------------------ */
+
+struct io_open_options {
+    bool writable;
+    bool create;        /* make the file if it is not there (mode 0644); never truncates */
+    bool direct;        /* O_DIRECT: -EINVAL where the file system has none */
+    bool write_through; /* every write is durable when it completes */
+    bool no_flush;      /* io_sync does nothing (cache mode unsafe) */
+};
+
+/* One open file or device. Back ends embed it as their first member. */
+struct io_file {
+    const struct io_file_ops *ops;
+    struct io_engine *engine;
+    uint64_t device, inode;  /* identity */
+    uint64_t rdev;           /* of a block device, else 0: the device's own identity */
+    bool is_device;
+    bool created;            /* io_open_options.create made this file just now */
+    struct io_open_options options;
+    uint32_t request_align;  /* offsets and lengths of requests that need no bounce; 1 if any */
+    uint32_t memory_align;
+};
+
+/* What SEEK_DATA/SEEK_HOLE say about the bytes at one offset. */
+struct io_extent {
+    uint64_t off, len;
+    bool data; /* false: a hole, reads as zeros */
+};
+
+struct io_stat {
+    uint64_t size;      /* bytes; of a device, its capacity */
+    uint64_t allocated; /* bytes of storage in use (st_blocks) */
+};
+
+/* Filled by a back end. Requests here are already aligned as the file asks (exact.c and the
+ * queues bounce the others); read and write may be short, and interrupted only by errors other
+ * than EINTR/EAGAIN. */
+struct io_file_ops {
+    ssize_t (*read)(struct io_file *, uint64_t off, const struct iovec *iov, unsigned count);
+    ssize_t (*write)(struct io_file *, uint64_t off, const struct iovec *iov, unsigned count);
+    int (*zero)(struct io_file *, struct qimg_range range, bool may_unmap);
+    int (*punch)(struct io_file *, struct qimg_range range);
+    int (*truncate)(struct io_file *, uint64_t size);
+    int (*sync)(struct io_file *);
+    int (*stat)(struct io_file *, struct io_stat *out);
+    int (*extents)(struct io_file *, uint64_t off, struct io_extent *out);
+    int (*lock)(struct io_file *, struct io_lock want, enum io_permission *conflict);
+    int (*allocate)(struct io_file *, struct qimg_range range); /* posix_fallocate's meaning */
+    void (*close)(struct io_file *);
+};
+
+/* Opens @name, relative to the directory in which the engine was made. Only regular files and
+ * block devices are opened, without ever blocking on a FIFO or a device that is not there.
+ * Returns -EMEDIUMTYPE for anything else that exists, else what open() said. */
+MUST_CHECK int io_file_open(struct io_engine *engine, const char *name,
+                            const struct io_open_options *options, struct io_file **out);
+
+/* NULL is fine. Locks end here. */
+void io_file_close(struct io_file *file);
+
+/* Reads all of @len; bytes past the end of the file are zeros. @got (may be NULL) is told how
+ * many bytes the file had. Any alignment. */
+MUST_CHECK int io_read_exact(struct io_file *file, uint64_t off, void *buf, size_t len,
+                             size_t *got);
+
+/* Writes all of @len. Any alignment (O_DIRECT edges are read and rewritten). */
+MUST_CHECK int io_write_exact(struct io_file *file, uint64_t off, const void *buf, size_t len);
+
+/* Makes @range read as zeros; @may_unmap lets storage go. Falls back to writing zeros. */
+MUST_CHECK int io_zero(struct io_file *file, struct qimg_range range, bool may_unmap);
+
+/* Gives storage back; the content of @range becomes zeros where the file system can punch.
+ * Returns -ENOTSUP where it cannot. */
+MUST_CHECK int io_punch(struct io_file *file, struct qimg_range range);
+
+MUST_CHECK int io_truncate(struct io_file *file, uint64_t size);
+
+/* Reserves storage for @range and grows the file to hold it. */
+MUST_CHECK int io_allocate(struct io_file *file, struct qimg_range range);
+
+/* Makes everything written before durable (fdatasync); nothing under no_flush. A failure is
+ * final: the caller must not retry and believe the second answer. */
+MUST_CHECK int io_sync(struct io_file *file);
+
+MUST_CHECK int io_stat(struct io_file *file, struct io_stat *out);
+
+/* What is at @off: data or hole, and for how long. @off < size. Where the file system cannot
+ * tell, all is data. */
+MUST_CHECK int io_extents(struct io_file *file, uint64_t off, struct io_extent *out);
+
+/* Replaces the locks that this file holds. -EAGAIN: somebody else's use or denial of @conflict
+ * stands in the way. Where the file system has no OFD locks: 0, and the engine notes it once. */
+MUST_CHECK int io_lock(struct io_file *file, struct io_lock want, enum io_permission *conflict);
+
+/* Makes the directory entry of @name durable. */
+MUST_CHECK int io_sync_directory(struct io_engine *engine, const char *name);
+
+/* Removes a file that this process made itself. */
+MUST_CHECK int io_unlink(struct io_engine *engine, const char *name);
+
+/* --- queues ----------------------------------------------------------------------------- */
+
+enum io_op {
+    IO_READ,  /* len bytes at off into iov; past the end of the file: zeros, see got */
+    IO_WRITE, /* len bytes from iov to off */
+    IO_ZERO,  /* as io_zero without unmapping */
+    IO_PUNCH,
+    IO_SYNC,  /* covers only what completed before it was submitted */
+    IO_CALL,  /* call(request) in the worker pool: CPU work reaped like I/O */
+};
+
+struct io_request {
+    enum io_op op;
+    struct io_file *file;
+    uint64_t off, len;
+    struct iovec *iov; /* the caller's, alive until completion; the engine may advance it */
+    unsigned iov_count;
+    int (*call)(struct io_request *); /* IO_CALL: its return value becomes result */
+    void (*advance)(struct io_request *); /* called by io_queue_run() at completion */
+    void *user;        /* the caller's */
+
+    /* Set at completion. */
+    int result;        /* 0 or -errno: all of it was done, or it failed */
+    uint64_t got;      /* IO_READ: bytes that the file had; the rest was zeroed */
+
+    /* The queue's own. */
+    struct io_request *next;
+    struct work work;
+    void *bounce;
+    uint64_t done;
+    struct io_queue *queue;
+};
+
+struct io_queue_profile {
+    unsigned depth;    /* requests in flight at most; more are held back */
+    bool direct;       /* most files of this queue are O_DIRECT */
+    bool large;        /* requests of 64 KiB and more: copying, not seeking */
+};
+
+/* Back ends embed it as their first member. */
+struct io_queue {
+    const struct io_queue_ops *ops;
+    struct io_engine *engine;
+    unsigned depth;
+};
+
+struct io_queue_ops {
+    void (*add)(struct io_queue *, struct io_request *);
+    int (*submit)(struct io_queue *);
+    struct io_request *(*reap)(struct io_queue *, unsigned min);
+    void (*free)(struct io_queue *);
+};
+
+MUST_CHECK int io_queue_new(struct io_engine *engine, const struct io_queue_profile *profile,
+                            struct io_queue **out);
+
+/* Waits for what is in flight (their results are dropped). NULL is fine. */
+void io_queue_free(struct io_queue *queue);
+
+/* Stages @request. Cannot fail: what goes wrong becomes the request's result. */
+void io_queue_add(struct io_queue *queue, struct io_request *request);
+
+/* Hands everything staged to the kernel or the pool, in as few calls as can be. */
+void io_queue_submit(struct io_queue *queue);
+
+/* Submits what is staged, waits until at least @min requests are complete (fewer if fewer are
+ * under way), returns all complete ones as a list through next. @min 0: does not wait. */
+struct io_request *io_queue_reap(struct io_queue *queue, unsigned min);
+
+/* Reaps as above and calls each request's advance(), in the caller's thread; advance() may add
+ * further requests. Returns how many completed. */
+unsigned io_queue_run(struct io_queue *queue, unsigned min);
+
+/* --- engines ---------------------------------------------------------------------------- */
+
+enum io_engine_choice { IO_ENGINE_AUTO, IO_ENGINE_URING, IO_ENGINE_THREADS };
+
+struct io_engine_ops {
+    int (*open)(struct io_engine *, const char *name, const struct io_open_options *,
+                struct io_file **out);
+    int (*queue_new)(struct io_engine *, const struct io_queue_profile *, struct io_queue **out);
+    int (*sync_directory)(struct io_engine *, const char *name);
+    int (*unlink)(struct io_engine *, const char *name);
+    void (*free)(struct io_engine *);
+};
+
+/* Told of things worth a line under -v: which engine and why, no OFD locks here. May be called
+ * from any thread. */
+typedef void (*io_note_fn)(void *user, const char *text);
+
+struct io_engine {
+    const struct io_engine_ops *ops;
+    struct workers *workers; /* borrowed */
+    struct io_stats stats;
+    io_note_fn note;
+    void *note_user;
+};
+
+/* The engine for real files. @workers is borrowed and must outlive it. The ring is made with
+ * the first queue that wants one; where the kernel refuses it (EPERM, ENOSYS, limits), AUTO
+ * falls back to threads and notes it, URING fails then. Raises the soft limit on open files to
+ * the hard one; files beyond it are closed when idle and opened again (same device and inode,
+ * else -ESTALE) when used. */
+MUST_CHECK int io_engine_new(enum io_engine_choice choice, struct workers *workers,
+                             io_note_fn note, void *note_user, struct io_engine **out);
+
+void io_engine_free(struct io_engine *engine);
+
+/* "io_uring" or "threads": what queues of that profile get. */
+const char *io_engine_name(struct io_engine *engine, const struct io_queue_profile *profile);
+
+/* --- buffers ---------------------------------------------------------------------------- */
+
+/* Memory fit for any file's O_DIRECT (page-aligned). free() releases it. NULL: no memory. */
+void *io_buffer_new(size_t len);
+
+#endif
