@@ -6,6 +6,9 @@
 #ifndef BASE_LIMITS_H
 #define BASE_LIMITS_H
 
+/* This file shadows libc's of the same name for whoever has src/base in its include path. */
+#include_next <limits.h>
+
 #include "bits.h"
 
 /* --- qcow2 (the specification's, or QEMU's) --- */
