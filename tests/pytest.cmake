@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-# The command line: tests/cli on qimg alone, tests/compat against the installed qemu-img.
-find_program(DEBIAN_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
+# The command line: tests/cli on qimg alone, tests/compat against the installed qemu-img,
+# tests/corpus on crafted images, tests/tidy on the sources. The interpreter is Debian's own,
+# because pytest is Debian's.
+set(DEBIAN_PYTHON /usr/bin/python3)
+execute_process(COMMAND ${DEBIAN_PYTHON} -c "import xdist" RESULT_VARIABLE no_xdist
+                OUTPUT_QUIET ERROR_QUIET)
+set(pytest_parallel)
+if(no_xdist EQUAL 0)
+    set(pytest_parallel -n 2)
+endif()
 if(NOT QIMG_SANITIZE MATCHES "thread" AND NOT QIMG_FUZZ)
-    foreach(suite cli compat tidy)
+    foreach(suite cli compat corpus tidy)
         file(GLOB found CONFIGURE_DEPENDS ${suite}/test_*.py)
         if(found)
             add_test(NAME ${suite} COMMAND ${DEBIAN_PYTHON} -m pytest -q -p no:cacheprovider
-                     ${CMAKE_CURRENT_SOURCE_DIR}/${suite})
+                     ${pytest_parallel} ${CMAKE_CURRENT_SOURCE_DIR}/${suite})
             set_tests_properties(${suite} PROPERTIES LABELS pytest TIMEOUT 1200
-                ENVIRONMENT "QIMG_BUILD=${PROJECT_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1"
+                ENVIRONMENT "QIMG_BUILD=${PROJECT_BINARY_DIR};QIMG_SANITIZE=${QIMG_SANITIZE};\
+PYTHONDONTWRITEBYTECODE=1"
                 FAIL_REGULAR_EXPRESSION "${sanitizer_reports}")
         endif()
     endforeach()

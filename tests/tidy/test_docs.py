@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents that repeat code must repeat it exactly."""
+import re
+
+from pylib.paths import ROOT
+
+
+def test_the_example_in_libqimg_md_is_the_one_that_is_compiled():
+    text = (ROOT / "docs/libqimg.md").read_text()
+    shown = re.search(r"```c\n(.*?)```", text, re.S)[1]
+    assert shown == (ROOT / "examples/read_chain.c").read_text()
+
+
+def test_readme_starts_with_the_two_commands_of_a_newcomer():
+    top = (ROOT / "README.md").read_text().splitlines()[:15]
+    assert any("scripts/demo" in line for line in top)
+    assert any("scripts/test" in line for line in top)
+
+
+def test_ci_runs_what_readme_says():
+    assert "scripts/test" in (ROOT / ".ci/run").read_text()
+
+
+def test_every_relative_link_in_the_documents_leads_somewhere():
+    broken = []
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert not broken
