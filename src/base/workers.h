@@ -28,4 +28,7 @@ unsigned workers_count(const struct workers *pool);
 /* Hands over @work. Where no thread at all can be started it runs at once, in the caller. */
 void workers_submit(struct workers *pool, struct work *work);
 
+/* The same for a list linked through next, under one lock. */
+void workers_submit_list(struct workers *pool, struct work *first);
+
 #endif

@@ -8,7 +8,8 @@
  * metadata; everything that moves data goes through an io_queue in batches.
  *
  * Threads: an io_file may be used from several threads at once; an io_queue belongs to one
- * thread at a time; an io_engine may be shared.
+ * thread at a time, and changes hands only while nothing is under way in it; an io_engine may
+ * be shared.
  */
 #ifndef IO_IO_H
 #define IO_IO_H
@@ -54,6 +55,16 @@ struct io_lock {
     uint8_t denies; /* bits that nobody else may use meanwhile */
 };
 
+/* Why io_lock() said -EAGAIN, in the order of QEMU's tests: first each permission that we use
+ * (somebody denies it: Failed to get "write" lock), then each that we deny (somebody uses it:
+ * Failed to get shared "write" lock); the lowest bit first. */
+struct io_lock_conflict {
+    enum io_permission permission;
+    bool shared; /* false: we use it and somebody denies it; true: we deny it, somebody uses it */
+    unsigned byte; /* not 0: somebody holds an exclusive lock on this very byte, so that ours could
+                    * not be taken (Failed to lock byte N) */
+};
+
 /* --- files ------------------------------------------------------------------------------ */
 
 struct io_open_options {
@@ -73,6 +84,7 @@ struct io_file {
     bool is_device;
     bool created;            /* io_open_options.create made this file just now */
     struct io_open_options options;
+    atomic_int sync_error;   /* the first failure of a sync, final for this file */
     uint32_t request_align;  /* offsets and lengths of requests that need no bounce; 1 if any */
     uint32_t memory_align;
 };
@@ -100,7 +112,7 @@ struct io_file_ops {
     int (*sync)(struct io_file *);
     int (*stat)(struct io_file *, struct io_stat *out);
     int (*extents)(struct io_file *, uint64_t off, struct io_extent *out);
-    int (*lock)(struct io_file *, struct io_lock want, enum io_permission *conflict);
+    int (*lock)(struct io_file *, struct io_lock want, struct io_lock_conflict *conflict);
     int (*allocate)(struct io_file *, struct qimg_range range); /* posix_fallocate's meaning */
     void (*close)(struct io_file *);
 };
@@ -144,9 +156,11 @@ MUST_CHECK int io_stat(struct io_file *file, struct io_stat *out);
  * tell, all is data. */
 MUST_CHECK int io_extents(struct io_file *file, uint64_t off, struct io_extent *out);
 
-/* Replaces the locks that this file holds. -EAGAIN: somebody else's use or denial of @conflict
- * stands in the way. Where the file system has no OFD locks: 0, and the engine notes it once. */
-MUST_CHECK int io_lock(struct io_file *file, struct io_lock want, enum io_permission *conflict);
+/* Replaces the locks that this file holds. -EAGAIN: somebody else stands in the way, see
+ * @conflict; the locks held before stay. Where the file system has no OFD locks: 0, and the
+ * engine notes it once. */
+MUST_CHECK int io_lock(struct io_file *file, struct io_lock want,
+                       struct io_lock_conflict *conflict);
 
 /* Makes the directory entry of @name durable. */
 MUST_CHECK int io_sync_directory(struct io_engine *engine, const char *name);
@@ -162,14 +176,16 @@ enum io_op {
     IO_ZERO,  /* as io_zero without unmapping */
     IO_PUNCH,
     IO_SYNC,  /* covers only what completed before it was submitted */
-    IO_CALL,  /* call(request) in the worker pool: CPU work reaped like I/O */
+    IO_CALL,  /* call(request) in the worker pool: CPU work reaped like I/O; not limited by the
+               * depth, and not counted as I/O in flight */
 };
 
 struct io_request {
     enum io_op op;
     struct io_file *file;
     uint64_t off, len;
-    struct iovec *iov; /* the caller's, alive until completion; the engine may advance it */
+    struct iovec *iov; /* the caller's, alive until completion; the engine may advance it. Adds up
+                        * to len */
     unsigned iov_count;
     int (*call)(struct io_request *); /* IO_CALL: its return value becomes result */
     void (*advance)(struct io_request *); /* called by io_queue_run() at completion */
@@ -237,6 +253,7 @@ struct io_engine_ops {
     int (*queue_new)(struct io_engine *, const struct io_queue_profile *, struct io_queue **out);
     int (*sync_directory)(struct io_engine *, const char *name);
     int (*unlink)(struct io_engine *, const char *name);
+    const char *(*name)(struct io_engine *, const struct io_queue_profile *);
     void (*free)(struct io_engine *);
 };
 
