@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * One compressed cluster to bytes and back. Deflate is raw (no zlib header); with ISA-L or with
- * zlib, the same streams are accepted and refused. A decoder succeeds when the output is full:
- * deflate ignores what follows, zstd requires the frame that fills it to end just there.
+ * zlib, the same streams are accepted and refused. (One exception, which no compressor writes:
+ * code tables that leave codes unassigned. zlib refuses them always, ISA-L where one is met.)
+ * A decoder succeeds when the output is full: deflate ignores what follows, zstd requires the
+ * frame that fills it to end just there.
  */
 #ifndef FORMATS_CODEC_H
 #define FORMATS_CODEC_H
