@@ -14,6 +14,7 @@
 #ifndef IO_IO_H
 #define IO_IO_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -85,6 +86,7 @@ struct io_file {
     bool created;            /* io_open_options.create made this file just now */
     struct io_open_options options;
     atomic_int sync_error;   /* the first failure of a sync, final for this file */
+    pthread_mutex_t edges;   /* one write of a part of a block at a time (exact.c) */
     uint32_t request_align;  /* offsets and lengths of requests that need no bounce; 1 if any */
     uint32_t memory_align;
 };
@@ -114,8 +116,17 @@ struct io_file_ops {
     int (*extents)(struct io_file *, uint64_t off, struct io_extent *out);
     int (*lock)(struct io_file *, struct io_lock want, struct io_lock_conflict *conflict);
     int (*allocate)(struct io_file *, struct qimg_range range); /* posix_fallocate's meaning */
+    /* May be NULL. Both files are of one back end. */
+    int (*copy_range)(struct io_file *from, uint64_t from_off, struct io_file *to,
+                      struct qimg_range range);
     void (*close)(struct io_file *);
 };
+
+/* What every back end does to the part of a file that all share. io_file_base_init() sets what
+ * is not told by @options to nothing special: any alignment, no identity. */
+void io_file_base_init(struct io_file *file, struct io_engine *engine,
+                       const struct io_file_ops *ops, const struct io_open_options *options);
+void io_file_base_release(struct io_file *file);
 
 /* Opens @name, relative to the directory in which the engine was made. Only regular files and
  * block devices are opened, without ever blocking on a FIFO or a device that is not there.
@@ -145,6 +156,11 @@ MUST_CHECK int io_truncate(struct io_file *file, uint64_t size);
 
 /* Reserves storage for @range and grows the file to hold it. */
 MUST_CHECK int io_allocate(struct io_file *file, struct qimg_range range);
+
+/* Has the file system copy bytes of @from to @range of @to (copy_file_range). Any failure, most
+ * likely -ENOTSUP, leaves @range undefined: the caller reads and writes instead. */
+MUST_CHECK int io_copy_range(struct io_file *from, uint64_t from_off, struct io_file *to,
+                             struct qimg_range range);
 
 /* Makes everything written before durable (fdatasync); nothing under no_flush. A failure is
  * final: the caller must not retry and believe the second answer. */
@@ -184,8 +200,7 @@ struct io_request {
     enum io_op op;
     struct io_file *file;
     uint64_t off, len;
-    struct iovec *iov; /* the caller's, alive until completion; the engine may advance it. Adds up
-                        * to len */
+    struct iovec *iov; /* the caller's, alive and unchanged until completion; adds up to len */
     unsigned iov_count;
     int (*call)(struct io_request *); /* IO_CALL: its return value becomes result */
     void (*advance)(struct io_request *); /* called by io_queue_run() at completion */

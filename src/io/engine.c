@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine for real files: which kind of queue a profile gets, and why. Making an engine is one
+ * system call; rings and threads come with the queues that need them.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "posix.h"
+
+/* Threads that wait in system calls: the depth that O_DIRECT wants where there is no ring. */
+#define BLOCKING_THREADS 32
+
+void posix_note(struct posix_engine *engine, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+
+    if (!engine->base.note)
+        return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    engine->base.note(engine->base.note_user, text);
+}
+
+static bool wants_ring(const struct posix_engine *engine, const struct io_queue_profile *profile)
+{
+    (void)profile;
+    return engine->choice == IO_ENGINE_URING;
+}
+
+static int posix_queue_new(struct io_engine *base, const struct io_queue_profile *profile,
+                           struct io_queue **out)
+{
+    return threads_queue_new(posix_engine(base), profile, out);
+}
+
+static const char *posix_name(struct io_engine *base, const struct io_queue_profile *profile)
+{
+    const struct posix_engine *engine = posix_engine(base);
+    const bool refused = atomic_load(&engine->ring_refused) != 0;
+
+    return wants_ring(engine, profile) && !refused ? "io_uring" : "threads";
+}
+
+static void posix_engine_free(struct io_engine *base)
+{
+    struct posix_engine *engine = posix_engine(base);
+
+    workers_free(engine->blocking);
+    park_release(&engine->park);
+    if (engine->dir_fd >= 0)
+        close(engine->dir_fd);
+    free(engine);
+}
+
+static const struct io_engine_ops posix_engine_ops = {
+    .open = posix_open,
+    .queue_new = posix_queue_new,
+    .sync_directory = posix_sync_directory,
+    .unlink = posix_unlink,
+    .name = posix_name,
+    .free = posix_engine_free,
+};
+
+int io_engine_new(enum io_engine_choice choice, struct workers *workers, io_note_fn note,
+                  void *note_user, struct io_engine **out)
+{
+    struct posix_engine *engine = calloc(1, sizeof(*engine));
+
+    if (!engine)
+        return -ENOMEM;
+    if (workers_new(BLOCKING_THREADS, &engine->blocking) < 0) {
+        free(engine);
+        return -ENOMEM;
+    }
+    engine->base.ops = &posix_engine_ops;
+    engine->base.workers = workers;
+    engine->base.note = note;
+    engine->base.note_user = note_user;
+    engine->choice = choice;
+    park_init(&engine->park);
+    engine->dir_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (engine->dir_fd < 0)
+        engine->dir_fd = AT_FDCWD;
+    *out = &engine->base;
+    return 0;
+}
+
+void io_engine_free(struct io_engine *engine)
+{
+    if (engine)
+        engine->ops->free(engine);
+}
+
+const char *io_engine_name(struct io_engine *engine, const struct io_queue_profile *profile)
+{
+    return engine->ops->name(engine, profile);
+}

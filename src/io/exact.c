@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Synchronous whole reads and writes, of any alignment. Where a file wants aligned requests
+ * (O_DIRECT), they go through a bounce buffer:
+ * (1) an unaligned write reads the blocks at its edges, and holds file->edges from that reading
+ *     to its own writing: two writers of parts of one block do not undo each other.
+ * (2) such a write must not make the file longer than asked: where its last block ran past the
+ *     end, the file is cut back, unless somebody wrote behind it in the meantime. So nobody may
+ *     be writing behind a file's unaligned end while that end is written.
+ */
+#include "bits.h"
+#include "cleanup.h"
+#include "io.h"
+#include "request.h"
+
+#include <string.h>
+
+#define BOUNCE_BYTES (1 * MiB)
+
+static bool fits(const struct io_file *file, uint64_t off, const void *buf, size_t len)
+{
+    return is_aligned(off | len, file->request_align) &&
+           is_aligned((uintptr_t)buf, file->memory_align);
+}
+
+/* An aligned read; *got is less than len only at the end of the file. */
+static int read_span(struct io_file *file, uint64_t off, uint8_t *buf, size_t len, size_t *got)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        const struct iovec piece = { buf + done, len - done };
+        const ssize_t n = file->ops->read(file, off + done, &piece, 1);
+        if (n < 0)
+            return (int)n;
+        done += (size_t)n;
+        if (n == 0 || !is_aligned(done, file->request_align))
+            break;
+    }
+    *got = done;
+    return 0;
+}
+
+/* An aligned write of everything. */
+static int write_span(struct io_file *file, uint64_t off, const uint8_t *buf, size_t len)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        const struct iovec piece = { (uint8_t *)(uintptr_t)(buf + done), len - done };
+        const ssize_t n = file->ops->write(file, off + done, &piece, 1);
+        if (n < 0)
+            return (int)n;
+        const size_t whole = (size_t)align_down((uint64_t)n, file->request_align);
+        if (whole == 0)
+            return -EIO;
+        done += whole;
+    }
+    return 0;
+}
+
+static int read_bounced(struct io_file *file, uint64_t off, uint8_t *buf, size_t len, size_t *got)
+{
+    const uint64_t align = file->request_align;
+    const size_t room = (size_t)min_u64(BOUNCE_BYTES, align_up(len, align) + align);
+    AUTO_FREE uint8_t *bounce = io_buffer_new(room);
+    size_t done = 0;
+
+    if (!bounce)
+        return -ENOMEM;
+    while (done < len) {
+        const size_t head = (size_t)((off + done) & (align - 1));
+        const size_t part = (size_t)min_u64(len - done, room - head);
+        size_t have;
+        TRY(read_span(file, off + done - head, bounce, (size_t)align_up(head + part, align),
+                      &have));
+        const size_t useful = have > head ? (size_t)min_u64(have - head, part) : 0;
+        memcpy(buf + done, bounce + head, useful);
+        done += useful;
+        if (useful < part)
+            break;
+    }
+    *got = done;
+    return 0;
+}
+
+int io_read_exact(struct io_file *file, uint64_t off, void *buf, size_t len, size_t *got)
+{
+    size_t have = 0;
+
+    if (fits(file, off, buf, len))
+        TRY(read_span(file, off, buf, len, &have));
+    else
+        TRY(read_bounced(file, off, buf, len, &have));
+    memset((uint8_t *)buf + have, 0, len - have);
+    stats_count_read(file->engine, have);
+    if (got)
+        *got = have;
+    return 0;
+}
+
+/* Fills the block at @off of @bounce from the file, where the write covers it only in part. */
+static int read_edge(struct io_file *file, uint64_t off, uint8_t *block)
+{
+    size_t got;
+
+    TRY(read_span(file, off, block, file->request_align, &got));
+    memset(block + got, 0, file->request_align - got);
+    return 0;
+}
+
+/* One bounce's worth, [off, off + len) of at most room bytes with its edges. See (1), (2). */
+static int write_part(struct io_file *file, uint64_t off, const uint8_t *buf, size_t len,
+                      uint8_t *bounce)
+{
+    const uint64_t align = file->request_align;
+    const uint64_t start = align_down(off, align);
+    const uint64_t end = align_up(off + len, align);
+    const bool cut_back = end != off + len && !file->is_device;
+    struct io_stat before = { 0 }, after = { 0 };
+
+    if (start != off)
+        TRY(read_edge(file, start, bounce));
+    if (end != off + len && (end - align != start || start == off))
+        TRY(read_edge(file, end - align, bounce + (end - align - start)));
+    memcpy(bounce + (off - start), buf, len);
+    if (cut_back)
+        TRY(io_stat(file, &before));
+    TRY(write_span(file, start, bounce, (size_t)(end - start)));
+    if (!cut_back || before.size >= end)
+        return 0;
+    TRY(io_stat(file, &after));
+    return after.size == end ? io_truncate(file, max_u64(before.size, off + len)) : 0;
+}
+
+static int write_bounced(struct io_file *file, uint64_t off, const uint8_t *buf, size_t len)
+{
+    const uint64_t align = file->request_align;
+    const size_t room = (size_t)min_u64(BOUNCE_BYTES, align_up(len, align) + align);
+    AUTO_FREE uint8_t *bounce = io_buffer_new(room);
+    size_t done = 0;
+
+    if (!bounce)
+        return -ENOMEM;
+    while (done < len) {
+        const size_t head = (size_t)((off + done) & (align - 1));
+        const size_t part = (size_t)min_u64(len - done, room - head);
+        TRY(write_part(file, off + done, buf + done, part, bounce));
+        done += part;
+    }
+    return 0;
+}
+
+int io_write_exact(struct io_file *file, uint64_t off, const void *buf, size_t len)
+{
+    if (fits(file, off, buf, len)) {
+        TRY(write_span(file, off, buf, len));
+    } else {
+        pthread_mutex_lock(&file->edges);
+        const int rc = write_bounced(file, off, buf, len);
+        pthread_mutex_unlock(&file->edges);
+        TRY(rc);
+    }
+    stats_count_write(file->engine, len);
+    return 0;
+}
