@@ -10,7 +10,8 @@
  *       l1_loaded are zero: the file ends before them. Nothing is loaded under info_only.
  *   (4) extensions.items[] are in file order, all types, with their bytes in extensions.bytes;
  *       what is decoded of them was checked.
- *   (5) file_size is the length of image.file when it was opened; packed clusters end there.
+ *   (5) geometry.file_size is the length of image.file when it was opened; packed clusters end
+ *       there, and L2 tables begin before it.
  */
 #ifndef QCOW2_QCOW2_H
 #define QCOW2_QCOW2_H
@@ -18,6 +19,7 @@
 #include "bits.h"
 #include "bytes.h"
 #include "disk.h"
+#include "entry.h"
 #include "format.h"
 #include "vec.h"
 
@@ -74,19 +76,6 @@ DEFINE_VEC(qcow2_bitmap_vec, struct qcow2_bitmap)
 
 /* --- the image ------------------------------------------------------------------------------ */
 
-/* What map.c and entry.c need to know of the header, in the form in which they need it. */
-struct qcow2_geometry {
-    unsigned cluster_bits;
-    unsigned entry_bits;      /* log2 of an L2 entry: 3, or 4 with subclusters */
-    unsigned l2_bits;         /* log2 of the entries of an L2 table */
-    unsigned subcluster_bits; /* log2 of map_unit */
-    bool extended_l2;
-    bool v2;
-    bool data_file;     /* guest offset == host offset, COPIED tells 0 from none */
-    uint8_t codec;      /* enum codec of packed clusters */
-    uint64_t file_size; /* packed clusters end there */
-};
-
 struct qcow2 {
     struct image image;
     bool writable, info_only;
@@ -94,7 +83,6 @@ struct qcow2 {
     uint8_t *unknown_header; /* owned: header bytes from 112 to header_length; NULL = none */
     struct qcow2_geometry geometry;
     struct qcow2_extensions extensions;
-    uint64_t file_size;
     uint64_t *l1; /* owned */
     uint32_t l1_loaded;
     uint64_t l1_off; /* where l1 was read: the header's, or a snapshot's */
@@ -116,12 +104,6 @@ static inline const struct qcow2 *qcow2_of_const(const struct image *image)
 static inline uint64_t qcow2_cluster_size(const struct qcow2 *q)
 {
     return UINT64_C(1) << q->header.cluster_bits;
-}
-
-/* Guest bytes for which one L2 table answers. */
-static inline unsigned qcow2_l2_coverage_bits(const struct qcow2_geometry *g)
-{
-    return g->l2_bits + g->cluster_bits;
 }
 
 static inline unsigned qcow2_unknown_header_len(const struct qcow2_header *h)
@@ -223,6 +205,9 @@ void qcow2_bitmaps_release(struct qcow2_bitmap_vec *bitmaps);
  * has none. */
 MUST_CHECK int qcow2_luks_describe(const struct qcow2 *q, struct qimg_luks_info **out,
                                    struct qimg_error *err);
+
+/* NULL is fine. */
+void qcow2_luks_free(struct qimg_luks_info *info);
 
 /* --- refcount.c ----------------------------------------------------------------------------- */
 
