@@ -31,22 +31,31 @@ void posix_note(struct posix_engine *engine, const char *fmt, ...)
 
 static bool wants_ring(const struct posix_engine *engine, const struct io_queue_profile *profile)
 {
-    (void)profile;
-    return engine->choice == IO_ENGINE_URING;
+    if (engine->choice != IO_ENGINE_AUTO)
+        return engine->choice == IO_ENGINE_URING;
+    return profile->direct && atomic_load(&engine->ring_refused) == 0;
 }
 
+/* The ring, or where the kernel refuses it and we may choose, threads. */
 static int posix_queue_new(struct io_engine *base, const struct io_queue_profile *profile,
                            struct io_queue **out)
 {
-    return threads_queue_new(posix_engine(base), profile, out);
+    struct posix_engine *engine = posix_engine(base);
+
+    if (!wants_ring(engine, profile))
+        return threads_queue_new(engine, profile, out);
+    const int rc = uring_queue_new(engine, profile, out);
+    if (rc == 0 || engine->choice == IO_ENGINE_URING)
+        return rc;
+    int none = 0;
+    if (atomic_compare_exchange_strong(&engine->ring_refused, &none, -rc))
+        posix_note(engine, "io_uring is not to be had (%s): using threads", strerror(-rc));
+    return threads_queue_new(engine, profile, out);
 }
 
 static const char *posix_name(struct io_engine *base, const struct io_queue_profile *profile)
 {
-    const struct posix_engine *engine = posix_engine(base);
-    const bool refused = atomic_load(&engine->ring_refused) != 0;
-
-    return wants_ring(engine, profile) && !refused ? "io_uring" : "threads";
+    return wants_ring(posix_engine(base), profile) ? "io_uring" : "threads";
 }
 
 static void posix_engine_free(struct io_engine *base)
