@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "convert_target.h"
+
+#include <string.h>
+
+#include "bits.h"
+#include "chain.h"
+#include "cleanup.h"
+#include "resolve.h"
+
+#define SECTOR 512u
+
+/* --- what -o says --------------------------------------------------------------------------- */
+
+static int parse_preallocation(const char *value, enum preallocation *out, struct qimg_error *err)
+{
+    static const struct {
+        const char *name;
+        enum preallocation value;
+    } modes[] = {
+        { "off", PREALLOC_OFF },
+        { "falloc", PREALLOC_FALLOC },
+        { "full", PREALLOC_FULL },
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
+        if (strcmp(modes[i].name, value) == 0) {
+            *out = modes[i].value;
+            return 0;
+        }
+    }
+    return qimg_fail(err, EINVAL, "Invalid parameter '%s'", value);
+}
+
+/* size= is overridden by the source's; nocow= and extent_size_hint= are wishes to file systems
+ * that can follow them. */
+static int parse_raw_options(const struct qimg_convert_options *options,
+                             enum preallocation *preallocation, struct qimg_error *err)
+{
+    static const char *const known[] = { "size", "nocow", "extent_size_hint" };
+
+    for (size_t i = 0; i < options->option_count; i++) {
+        const struct qimg_option *option = &options->options[i];
+        bool found = false;
+
+        for (size_t k = 0; k < ARRAY_COUNT(known); k++)
+            found |= strcmp(option->key, known[k]) == 0;
+        if (strcmp(option->key, "preallocation") == 0) {
+            if (parse_preallocation(option->value, preallocation, err) < 0)
+                return qimg_within(err, "%s: error while converting raw", options->target);
+        } else if (!found) {
+            return qimg_fail(err, EINVAL, "Invalid parameter '%s'", option->key);
+        }
+    }
+    return 0;
+}
+
+/* --- opening -------------------------------------------------------------------------------- */
+
+static struct io_open_options open_options(const struct qimg_convert_options *options)
+{
+    const enum qimg_cache cache = options->target_cache;
+
+    return (struct io_open_options){
+        .writable = true,
+        .create = !options->no_create,
+        .direct = cache == QIMG_CACHE_NONE || cache == QIMG_CACHE_DIRECTSYNC,
+        .write_through = cache == QIMG_CACHE_WRITETHROUGH || cache == QIMG_CACHE_DIRECTSYNC,
+        .no_flush = cache == QIMG_CACHE_UNSAFE && !options->sync,
+    };
+}
+
+/* Puts QEMU's prefix before the reason in @err. */
+static int in_target(const struct convert_target *target, const char *name, struct qimg_error *err)
+{
+    if (target->fresh)
+        return qimg_within(err, "%s: error while converting %s", name, target->format);
+    return qimg_within(err, "Could not open '%s'", name);
+}
+
+static int open_failed(const struct convert_target *target, const char *name, int code,
+                       struct qimg_error *err)
+{
+    if (code == EMEDIUMTYPE)
+        (void)qimg_fail(err, EINVAL, "'file' driver requires '%s' to be a regular file", name);
+    else
+        (void)qimg_fail_errno(err, code, "Could not %s '%s'", target->fresh ? "create" : "open",
+                              name);
+    return in_target(target, name, err);
+}
+
+static int lock_failed(const struct convert_target *target, const char *name, bool shared,
+                       const char *permission, struct qimg_error *err)
+{
+    (void)qimg_fail(err, EAGAIN, "Failed to get %s\"%s\" lock", shared ? "shared " : "",
+                    permission);
+    (void)in_target(target, name, err);
+    return qimg_hint(err, "Is another process using the image [%s]?", name);
+}
+
+static int lock(const struct convert_target *target, const char *name, struct io_lock want,
+                struct qimg_error *err)
+{
+    struct io_lock_conflict conflict = { 0 };
+    const char *permission = "consistent read";
+
+    int rc = io_lock(target->file, want, &conflict);
+    if (rc == 0)
+        return 0;
+    if (rc != -EAGAIN) {
+        (void)qimg_fail_errno(err, -rc, "Failed to lock '%s'", name);
+        return in_target(target, name, err);
+    }
+    if (conflict.permission == IO_PERM_WRITE)
+        permission = "write";
+    else if (conflict.permission == IO_PERM_WRITE_UNCHANGED)
+        permission = "write unchanged";
+    else if (conflict.permission == IO_PERM_RESIZE)
+        permission = "resize";
+    return lock_failed(target, name, conflict.shared, permission, err);
+}
+
+static bool same_file(const struct io_file *a, const struct io_file *b)
+{
+    if (a->is_device && b->is_device)
+        return a->rdev == b->rdev;
+    return a->device == b->device && a->inode == b->inode;
+}
+
+/* Where the file system has no locks, this still keeps a source from being emptied. */
+static bool is_source(const struct io_file *file, const struct qimg_convert_options *options)
+{
+    for (size_t s = 0; s < options->source_count; s++) {
+        const struct qimg_image *image = options->sources[s];
+        for (unsigned i = 0; i < image->layer_count; i++) {
+            const struct image *layer = image->layers[i].image;
+            if (same_file(file, layer->file) ||
+                (layer->data_file && same_file(file, layer->data_file)))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Empties a fresh target (a device has what it has) and checks that there is room. */
+static int prepare(struct convert_target *target, const char *name, struct qimg_error *err)
+{
+    struct io_stat st;
+
+    if (target->fresh && !target->file->is_device) {
+        int rc = io_truncate(target->file, 0);
+        if (rc == 0)
+            return 0;
+        (void)qimg_fail_errno(err, -rc, "Could not resize file");
+        return in_target(target, name, err);
+    }
+
+    int rc = io_stat(target->file, &st);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "unable to get output image length");
+    if (div_up(st.size, SECTOR) * SECTOR >= target->size)
+        return 0;
+    if (!target->fresh)
+        return qimg_fail(err, EINVAL, "output file is smaller than input file");
+    (void)qimg_fail(err, EINVAL, "Cannot grow device files");
+    return in_target(target, name, err);
+}
+
+static int open_file(struct convert_target *target, const char *name,
+                     const struct qimg_convert_options *options, struct qimg_error *err)
+{
+    /* As QEMU: what creates and empties takes the locks of a creator first, then a writer's. */
+    static const struct io_lock creator = {
+        .uses = IO_PERM_WRITE | IO_PERM_RESIZE,
+        .denies = IO_PERM_RESIZE,
+    };
+    static const struct io_lock writer = { .uses = IO_PERM_CONSISTENT_READ | IO_PERM_WRITE };
+    const struct io_open_options how = open_options(options);
+
+    int rc = io_file_open(target->context->engine, target->path, &how, &target->file);
+    if (rc < 0)
+        return open_failed(target, name, -rc, err);
+    TRY(lock(target, name, target->fresh ? creator : writer, err));
+    if (is_source(target->file, options))
+        return lock_failed(target, name, false, "write", err);
+    TRY(prepare(target, name, err));
+    return target->fresh ? lock(target, name, writer, err) : 0;
+}
+
+/* Which format, by name or by the target's own description. */
+static int find_format(const char *name, const struct format_ops **out, struct qimg_error *err)
+{
+    *out = format_find(name ? name : "raw");
+    if (!*out)
+        return qimg_fail(err, EINVAL, "Unknown file format '%s'", name);
+    if (strcmp((*out)->name, "raw") != 0)
+        return qimg_fail(err, ENOTSUP,
+                         "Cannot convert to format '%s': only raw targets are supported",
+                         (*out)->name);
+    return 0;
+}
+
+int convert_target_open(struct qimg_context *context, const struct qimg_convert_options *options,
+                        uint64_t size, struct convert_target *out, struct qimg_error *err)
+{
+    const struct format_ops *format;
+    struct location where = { 0 };
+
+    *out = (struct convert_target){
+        .context = context,
+        .fresh = !options->no_create,
+        .size = size,
+        .durable = options->target_cache != QIMG_CACHE_UNSAFE || options->sync,
+    };
+    TRY(find_format(options->target_format, &format, err));
+    out->format = format->name;
+    TRY(parse_raw_options(options, &out->preallocation, err));
+    TRY(resolve_name(context, options->target, options->target_image_opts, &where, err));
+    if (where.format)
+        TRY(find_format(where.format, &format, err));
+    out->path = TAKE(where.path);
+    location_release(&where);
+
+    int rc = open_file(out, options->target, options, err);
+    if (rc < 0) {
+        /* An older file is not ours to empty: somebody may hold its lock. */
+        const bool made = out->file && out->file->created;
+        convert_target_close(out, made);
+        return rc;
+    }
+    out->reads_zero = options->target_is_zero || (out->fresh && !out->file->is_device);
+    return 0;
+}
+
+/* --- the end -------------------------------------------------------------------------------- */
+
+/* Space for what was not written, in one go or hole by hole: data stays as it is. */
+static int reserve(const struct convert_target *target)
+{
+    if (target->preallocation == PREALLOC_OFF || target->file->is_device)
+        return 0;
+    return io_allocate(target->file, (struct qimg_range){ .len = target->size });
+}
+
+int convert_target_complete(struct convert_target *target, struct qimg_error *err)
+{
+    if (target->fresh && !target->file->is_device) {
+        int rc = reserve(target);
+        if (rc < 0)
+            return qimg_fail_errno(err, -rc, "%s: Could not preallocate data", target->path);
+        rc = io_truncate(target->file, target->size);
+        if (rc < 0)
+            return qimg_fail_errno(err, -rc, "%s: Could not resize file", target->path);
+    }
+    if (!target->durable)
+        return 0;
+    int rc = io_sync(target->file);
+    if (rc == 0 && target->file->created)
+        rc = io_sync_directory(target->context->engine, target->path);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "%s: Could not flush the file", target->path);
+    return 0;
+}
+
+void convert_target_close(struct convert_target *target, bool failed)
+{
+    if (target->file && failed && target->fresh) {
+        int rc = 0;
+        if (target->file->created)
+            rc = io_unlink(target->context->engine, target->path);
+        else if (!target->file->is_device)
+            rc = io_truncate(target->file, 0);
+        if (rc < 0)
+            context_note(target->context, QIMG_NOTE_WARNING,
+                         "%s: is incomplete and could not be taken away: %s", target->path,
+                         strerror(-rc));
+    }
+    io_file_close(target->file);
+    free(target->path);
+    *target = (struct convert_target){ 0 };
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The one pipeline for jobs that move or compare guest data:
+ *
+ *     plan extents -> read -> transform -> write
+ *
+ * A job is a struct copy_job whose ops say what to fetch next (plan), what to make of the bytes
+ * (transform), and what the outcome means (finish). The pipeline owns everything else: a window
+ * of slots with aligned buffers, the order of I/O, progress, cancellation, the rate limit and
+ * the ledger.
+ *
+ * A slot's way: plan() fills it with pieces in the job's thread; the pieces are read; transform()
+ * runs once all are there, in any thread, and says what is to be written; that is written;
+ * finish() is told in the job's thread, strictly in the order of planning, so that the first
+ * failure or difference in guest order is the one that is reported, whatever the timing.
+ */
+#ifndef CHAIN_COPY_H
+#define CHAIN_COPY_H
+
+#include <stdatomic.h>
+
+#include "map.h"
+#include "qimg/jobs.h"
+
+/* Bytes to fetch: one run into a part of the slot's buffer. */
+struct copy_piece {
+    const struct qimg_image *image;
+    struct run run;
+    uint64_t off; /* in the job's space: the target's offset, say */
+    uint8_t *buf;
+    bool done; /* copied by the file system: nothing to transform or to write */
+};
+
+/* Bytes to write: @data is NULL where the target shall read as zeros. */
+struct copy_write {
+    struct qimg_range range;
+    const uint8_t *data;
+};
+
+DEFINE_VEC(copy_piece_vec, struct copy_piece)
+DEFINE_VEC(copy_write_vec, struct copy_write)
+
+enum copy_stage { COPY_FREE, COPY_READING, COPY_READY, COPY_WRITING, COPY_DONE };
+
+struct copy_job;
+
+struct copy_slot {
+    struct copy_job *job;
+    unsigned index; /* below job->window */
+
+    /* Set by plan(). */
+    uint8_t *buf; /* job->slot_size bytes, page-aligned */
+    size_t used;  /* of them */
+    struct copy_piece_vec pieces;
+    uint64_t work; /* bytes of job->total that this slot stands for */
+    bool alone;    /* starts after all before it are finished; written in ascending order */
+
+    /* Set by transform() (or by plan(), where there is nothing to read). */
+    struct copy_write_vec writes;
+
+    /* The outcome, for finish(). */
+    int result;          /* 0 or -errno */
+    bool write_failed;   /* false: reading (or transform) did */
+    uint64_t failed_off; /* in the job's space */
+
+    /* The pipeline's own. */
+    enum copy_stage stage;
+    unsigned pending;
+    struct io_queue *queue;
+    struct io_request *requests;
+    struct iovec *iov;
+    size_t request_room;
+};
+
+struct copy_ops {
+    /* Fills the empty @slot. Returns 1, 0 (the plan is at its end and @slot empty) or a negative
+     * errno with @err filled, which is returned once all slots before are finished. */
+    int (*plan)(struct copy_job *job, struct copy_slot *slot, struct qimg_error *err);
+
+    /* Any thread. Returns 0 or a negative errno. May be NULL. */
+    int (*transform)(const struct copy_job *job, struct copy_slot *slot);
+
+    /* Returns 0, 1 (the job is decided: no more is needed) or a negative errno with @err filled.
+     * Must return a failure where slot->result is one. */
+    int (*finish)(struct copy_job *job, struct copy_slot *slot, struct qimg_error *err);
+};
+
+/* What was really done, in bytes. */
+struct copy_ledger {
+    uint64_t read, written, zeroed;
+    uint64_t offloaded; /* copied by the file system */
+};
+
+struct copy_job {
+    const struct copy_ops *ops;
+    struct qimg_context *context;
+    struct io_file *target; /* NULL: the job writes nothing */
+    size_t slot_size;       /* bytes, a multiple of 4096, at most LIMIT_COPY_BUFFER */
+    unsigned window;        /* slots */
+    bool direct;            /* some file of the job is open with O_DIRECT */
+    bool any_order;         /* writes of slots need not start in guest order */
+    bool salvage;           /* what cannot be read becomes zeros, sector by sector */
+    bool offload;           /* DATA runs may go through the file system's own copying */
+    uint64_t rate_limit;    /* bytes of work per second; 0 = none */
+    qimg_progress_fn progress;
+    void *user;
+    uint64_t total; /* bytes of work, for progress */
+
+    struct copy_ledger ledger;
+    uint64_t done;
+    atomic_bool offload_failed, stopped;
+};
+
+/* Runs the job to its end. Returns 0, or the first failure in guest order with @err filled;
+ * nothing is under way when it returns. */
+MUST_CHECK int copy_run(struct copy_job *job, struct qimg_error *err);
+
+/* --- for plans ---------------------------------------------------------------------------- */
+
+/* Walks the runs of one image in guest order. Past the image's end all is UNALLOCATED. */
+struct copy_cursor {
+    struct qimg_image *image;
+    uint64_t at;  /* guest offset of the next byte */
+    uint64_t end; /* walk ends here */
+    bool salvage; /* where the map cannot be read, the run is BAD */
+    struct run runs[64];
+    size_t run_count, run_at;
+};
+
+void copy_cursor_init(struct copy_cursor *cursor, struct qimg_image *image, uint64_t end);
+
+/* The run at cursor->at, up to cursor->end; cursor->at < cursor->end. */
+MUST_CHECK int copy_cursor_peek(struct copy_cursor *cursor, struct run *run,
+                                struct qimg_error *err);
+
+void copy_cursor_advance(struct copy_cursor *cursor, uint64_t len);
+
+/* Appends a piece that fetches @run into the next free bytes of @slot's buffer, which has room
+ * for it. Returns its buffer, or NULL: no memory. */
+uint8_t *copy_slot_fetch(struct copy_slot *slot, const struct qimg_image *image,
+                         const struct run *run, uint64_t off);
+
+/* Pieces in a slot at most, whatever their length. */
+#define COPY_PIECES 256
+
+#endif

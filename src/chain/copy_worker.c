@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "copy_worker.h"
+
+#include <string.h>
+
+#include "bits.h"
+#include "run_read.h"
+
+#define SECTOR 512u
+
+void copy_slot_fail(struct copy_slot *slot, uint64_t off, int result, bool writing)
+{
+    if (slot->result < 0 && slot->failed_off <= off)
+        return;
+    slot->result = result;
+    slot->failed_off = off;
+    slot->write_failed = writing;
+}
+
+static bool continues(const struct copy_piece *a, const struct copy_piece *b)
+{
+    return !b->done && b->run.kind == RUN_DATA && b->image == a->image &&
+           b->run.layer == a->run.layer && b->run.host_off == a->run.host_off + a->run.len &&
+           b->buf == a->buf + a->run.len;
+}
+
+size_t copy_group(const struct copy_slot *slot, size_t first, struct run *merged)
+{
+    const struct copy_piece *pieces = slot->pieces.items;
+    size_t end = first + 1;
+
+    *merged = pieces[first].run;
+    if (merged->kind != RUN_DATA)
+        return end;
+    while (end < slot->pieces.count && continues(&pieces[end - 1], &pieces[end]))
+        merged->len += pieces[end++].run.len;
+    return end;
+}
+
+/* Tells of what was lost in the words of qemu-img. */
+static void salvage_piece(struct copy_job *job, struct copy_piece *piece)
+{
+    for (uint64_t at = 0; at < piece->run.len; at += SECTOR) {
+        const uint64_t len = min_u64(SECTOR, piece->run.len - at);
+        const struct run part = run_part(&piece->run, at, len);
+        int rc = run_read(piece->image, &part, piece->buf + at);
+        if (rc == 0)
+            continue;
+        memset(piece->buf + at, 0, len);
+        context_note(job->context, QIMG_NOTE_WARNING, "error while reading offset %llu: %s",
+                     (unsigned long long)part.guest_off, strerror(-rc));
+    }
+}
+
+int copy_pieces_read(struct copy_slot *slot, size_t first, size_t end)
+{
+    for (size_t i = first; i < end; i++) {
+        struct copy_piece *piece = &slot->pieces.items[i];
+        int rc = run_read(piece->image, &piece->run, piece->buf);
+        if (rc < 0 && !slot->job->salvage) {
+            copy_slot_fail(slot, piece->off, rc, false);
+            return rc;
+        }
+        if (rc < 0)
+            salvage_piece(slot->job, piece);
+    }
+    return 0;
+}
+
+static int read_all(struct copy_slot *slot)
+{
+    for (size_t i = 0, end; i < slot->pieces.count; i = end) {
+        const struct copy_piece *piece = &slot->pieces.items[i];
+        struct run merged;
+
+        end = copy_group(slot, i, &merged);
+        if (piece->done || (end > i + 1 && run_read(piece->image, &merged, piece->buf) == 0))
+            continue;
+        TRY(copy_pieces_read(slot, i, end));
+    }
+    return 0;
+}
+
+/* Lets the file system copy what it can; one refusal ends the attempts, silently as in QEMU. */
+static void offload_all(struct copy_slot *slot)
+{
+    struct copy_job *job = slot->job;
+
+    for (size_t i = 0; i < slot->pieces.count && !atomic_load(&job->offload_failed); i++) {
+        struct copy_piece *piece = &slot->pieces.items[i];
+        if (piece->run.kind != RUN_DATA)
+            continue;
+        struct io_file *source = layer_data_file(&piece->image->layers[piece->run.layer]);
+        if (io_copy_range(source, piece->run.host_off, job->target,
+                          (struct qimg_range){ piece->off, piece->run.len }) == 0)
+            piece->done = true;
+        else
+            atomic_store(&job->offload_failed, true);
+    }
+}
+
+static int write_all(struct copy_slot *slot)
+{
+    for (size_t i = 0; i < slot->writes.count; i++) {
+        const struct copy_write *w = &slot->writes.items[i];
+        int rc = w->data ? io_write_exact(slot->job->target, w->range.off, w->data, w->range.len)
+                         : io_zero(slot->job->target, w->range, true);
+        if (rc < 0) {
+            copy_slot_fail(slot, w->range.off, rc, true);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void copy_slot_work(struct copy_slot *slot)
+{
+    const struct copy_job *job = slot->job;
+
+    if (atomic_load(&job->stopped))
+        return;
+    if (job->offload)
+        offload_all(slot);
+    if (read_all(slot) < 0)
+        return;
+    int rc = job->ops->transform ? job->ops->transform(job, slot) : 0;
+    if (rc < 0) {
+        copy_slot_fail(slot, 0, rc, false);
+        return;
+    }
+    (void)write_all(slot);
+}
