@@ -191,9 +191,9 @@ static int decode_standard(const struct sink *sink, const struct qcow2_geometry 
     const unsigned bits = g->cluster_bits;
 
     for (size_t i = 0; (i = skip_zero_words(words.at, i, count)) < count;) {
-        const uint64_t word = load_be64(words.at + 8 * i) & mask;
+        const uint64_t raw = load_be64(words.at + 8 * i), word = raw & mask;
         const uint64_t at = guest + ((uint64_t)i << bits);
-        const struct qcow2_cluster c = qcow2_l2_decode((struct qcow2_l2_entry){ word, 0 }, at, g);
+        const struct qcow2_cluster c = qcow2_l2_decode((struct qcow2_l2_entry){ raw, 0 }, at, g);
         size_t next = i + 1;
 
         if (c.kind == QCOW2_KIND_DATA || c.kind == QCOW2_KIND_ZERO) {
