@@ -9,6 +9,7 @@
 #include "resolve.h"
 
 #define SECTOR 512u
+#define FIRST_BLOCK 4096u
 
 /* --- what -o says --------------------------------------------------------------------------- */
 
@@ -242,13 +243,30 @@ static int reserve(const struct convert_target *target)
     return io_allocate(target->file, (struct qimg_range){ .len = target->size });
 }
 
+/* A new raw file begins with an allocated block, as QEMU's do: it finds out alignments there. */
+static int allocate_first_block(const struct convert_target *target)
+{
+    static const uint8_t zeros[FIRST_BLOCK];
+    struct io_extent first = { 0 };
+    struct io_stat st;
+
+    TRY(io_stat(target->file, &st));
+    if (st.size > 0)
+        TRY(io_extents(target->file, 0, &first));
+    if (first.data)
+        return 0;
+    return io_write_exact(target->file, 0, zeros, min_u64(sizeof(zeros), target->size));
+}
+
 int convert_target_complete(struct convert_target *target, struct qimg_error *err)
 {
     if (target->fresh && !target->file->is_device) {
         int rc = reserve(target);
         if (rc < 0)
             return qimg_fail_errno(err, -rc, "%s: Could not preallocate data", target->path);
-        rc = io_truncate(target->file, target->size);
+        rc = allocate_first_block(target);
+        if (rc == 0)
+            rc = io_truncate(target->file, target->size);
         if (rc < 0)
             return qimg_fail_errno(err, -rc, "%s: Could not resize file", target->path);
     }
