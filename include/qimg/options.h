@@ -42,6 +42,13 @@ struct qimg_open_options {
     const char *snapshot_name;
 };
 
+/* Sizes as people write them: "10G", "1.5k", "0x200" (suffixes are powers of 1024), the whole of
+ * @text. Returns 0, -EINVAL (not a size), -ERANGE (negative, or beyond 64 bits). */
+QIMG_API int qimg_size_parse(const char *text, uint64_t *out);
+
+/* And as qemu-img prints them: "196 KiB". 16 bytes are room enough. */
+QIMG_API void qimg_size_print(uint64_t bytes, char *buf, size_t room);
+
 /* One "key=value" of a -o list; a bare "key" has value "on". */
 struct qimg_option {
     const char *key, *value;
