@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Numbers, cache modes, -o lists.
+ */
+#include "args.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+int args_size(const struct tool *tool, const char *what, const char *text, uint64_t *out)
+{
+    int rc = qimg_size_parse(text, out);
+    if (rc < 0 && rc != -ERANGE)
+        return tool_fail(tool, "Invalid %s specified: '%s'", what, text);
+    if (rc < 0 || *out > INT64_MAX)
+        return tool_fail(tool, "Invalid %s specified. Must be between 0 and %" PRId64 ".", what,
+                         INT64_MAX);
+    return EXIT_DONE;
+}
+
+int args_number(const struct tool *tool, const char *what, const char *text,
+                struct args_bounds bounds, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 0);
+    if (end == text || *end)
+        return tool_fail(tool, "Invalid %s specified: '%s'", what, text);
+    if (errno || *out < bounds.least || *out > bounds.most)
+        return tool_fail(tool, "Invalid %s specified. Must be between %" PRIu64 " and %" PRIu64 ".",
+                         what, bounds.least, bounds.most);
+    return EXIT_DONE;
+}
+
+int args_cache(const struct tool *tool, const char *what, const char *text, enum qimg_cache *out)
+{
+    if (qimg_cache_parse(text, out) < 0)
+        return tool_fail(tool, "Invalid %s: %s", what, text);
+    return EXIT_DONE;
+}
+
+/* Several lists can be joined by commas only if none begins with a comma, is empty or ends in
+ * an odd number of them: the joining comma would become part of a doubled one. */
+static bool can_be_joined(const char *list)
+{
+    size_t len = strlen(list), commas = 0;
+    while (commas < len && list[len - 1 - commas] == ',')
+        commas++;
+    return list[0] && list[0] != ',' && commas % 2 == 0;
+}
+
+int args_options_add(struct tool *tool, void *slot, const char *value)
+{
+    struct args_options *options = slot;
+    char *joined;
+    if (!can_be_joined(value))
+        return tool_fail(tool, "Invalid option list: %s", value);
+    if (asprintf(&joined, "%s%s%s", options->text ? options->text : "", options->text ? "," : "",
+                 value) < 0)
+        return tool_fail(tool, "out of memory");
+    free(options->text);
+    options->text = joined;
+    return EXIT_DONE;
+}
+
+/* Cuts one member off @rest in place, turning ",," into ",". NULL at the end. */
+static char *next_member(char **rest)
+{
+    char *member = *rest, *to = member;
+    if (!member)
+        return NULL;
+    for (char *from = member; *from; from++) {
+        if (*from == ',' && from[1] != ',') {
+            *rest = from + 1;
+            *to = '\0';
+            return member;
+        }
+        if (*from == ',')
+            from++;
+        *to++ = *from;
+    }
+    *to = '\0';
+    *rest = NULL;
+    return member;
+}
+
+bool args_options_want_help(const struct args_options *options)
+{
+    if (!options->text)
+        return false;
+    char *copy = strdup(options->text), *rest = copy, *member;
+    bool found = false;
+    while (!found && (member = next_member(&rest)))
+        found = strcmp(member, "help") == 0 || strcmp(member, "?") == 0;
+    free(copy);
+    return found;
+}
+
+/* "key=value", "key" (on) or "nokey" (off). */
+static struct qimg_option option_of(char *member)
+{
+    char *equals = strchr(member, '=');
+    if (equals) {
+        *equals = '\0';
+        return (struct qimg_option){ member, equals + 1 };
+    }
+    if (strncmp(member, "no", 2) == 0)
+        return (struct qimg_option){ member + 2, "off" };
+    return (struct qimg_option){ member, "on" };
+}
+
+int args_options_split(const struct tool *tool, struct args_options *options)
+{
+    if (!options->text || options->list)
+        return EXIT_DONE;
+    options->list = calloc(strlen(options->text) / 2 + 1, sizeof(*options->list));
+    if (!options->list)
+        return tool_fail(tool, "out of memory");
+    char *rest = options->text, *member;
+    while ((member = next_member(&rest)))
+        if (*member)
+            options->list[options->count++] = option_of(member);
+    return EXIT_DONE;
+}
+
+void args_options_release(struct args_options *options)
+{
+    free(options->list);
+    free(options->text);
+    *options = (struct args_options){ 0 };
+}
+
+const char *args_option(const struct args_options *options, const char *key)
+{
+    const char *value = NULL;
+    for (size_t i = 0; i < options->count; i++)
+        if (strcmp(options->list[i].key, key) == 0)
+            value = options->list[i].value;
+    return value;
+}
+
+int args_options_help(const struct tool *tool, const char *format, bool file)
+{
+    const struct qimg_option_help *row = qimg_create_help(format);
+    if (!row)
+        return tool_fail(tool, "Unknown file format '%s'", format);
+    if (file)
+        printf("Supported options:\n");
+    else
+        printf("Supported %s options:\n", format);
+    for (; row->name; row++) {
+        int width = printf("  %s=<%s>", row->name, row->type);
+        printf("%*s - %s\n", width < 24 ? 24 - width : 0, "", row->help);
+    }
+    return EXIT_DONE;
+}
+
+int args_open(const struct tool *tool, struct qimg_context *context, const char *name,
+              const struct qimg_open_options *options, struct qimg_image **out)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    if (options->image_opts && options->format)
+        return tool_fail(tool, "--image-opts and --format are mutually exclusive");
+    if (qimg_image_open(context, name, options, out, &err) < 0)
+        return tool_fail_error(tool, "", &err);
+    return EXIT_DONE;
+}

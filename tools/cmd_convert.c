@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * convert: copy what one image reads as, or several after each other, into another one. The
+ * checks of options stand in qemu-img's order.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "args.h"
+#include "convert_args.h"
+#include "opt.h"
+#include "progress.h"
+
+static struct qimg_open_options source_options(const struct convert_args *args)
+{
+    return (struct qimg_open_options){
+        .format = args->format,
+        .cache = args->source_cache_mode,
+        .share = args->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_SOURCE,
+        .image_opts = args->image_opts,
+    };
+}
+
+/* -l NAME may be an id or a name: the id is tried first. */
+static int open_snapshot(struct tool *tool, struct qimg_context *context, const char *name,
+                         const struct convert_args *args, struct qimg_image **out)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    struct qimg_open_options options = source_options(args);
+    options.snapshot_id = args->snapshot_id;
+    options.snapshot_name = args->snapshot_name;
+    if (!args->snapshot_either)
+        return args_open(tool, context, name, &options, out);
+    options.snapshot_id = args->snapshot_either;
+    if (qimg_image_open(context, name, &options, out, &err) == 0)
+        return EXIT_DONE;
+    options.snapshot_id = NULL;
+    options.snapshot_name = args->snapshot_either;
+    return args_open(tool, context, name, &options, out);
+}
+
+/* Opens all sources; the snapshot is that of the first. */
+static int open_sources(struct tool *tool, struct qimg_context *context,
+                        const struct convert_args *args, char **names, struct qimg_image **sources)
+{
+    struct qimg_open_options options = source_options(args);
+    bool snapshot = args->snapshot_id || args->snapshot_name || args->snapshot_either;
+    if (args->image_opts && args->format)
+        return tool_fail(tool, "--image-opts and --format are mutually exclusive");
+    for (size_t i = 0; i < args->source_count; i++) {
+        int code = i == 0 && snapshot ? open_snapshot(tool, context, names[i], args, &sources[i])
+                                      : args_open(tool, context, names[i], &options, &sources[i]);
+        if (code)
+            return code;
+    }
+    if (args->snapshot_either && args->source_count > 1)
+        return tool_fail(tool, "No support for concatenating multiple snapshot");
+    return EXIT_DONE;
+}
+
+static int convert(struct tool *tool, struct qimg_context *context, const struct convert_args *args,
+                   char **names, struct progress *progress)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    struct qimg_image **sources = calloc(args->source_count, sizeof(*sources));
+    if (!sources)
+        return tool_fail(tool, "out of memory");
+    int code = open_sources(tool, context, args, names, sources);
+    if (code == EXIT_DONE)
+        code = convert_check_target(tool, args);
+    struct qimg_convert_options options = {
+        .sources = sources,
+        .source_count = args->source_count,
+        .target = names[args->source_count],
+        .target_format = args->target_format,
+        .options = args->options.list,
+        .option_count = args->options.count,
+        .no_create = args->no_create,
+        .target_is_zero = args->target_is_zero,
+        .target_image_opts = args->target_image_opts,
+        .target_cache = args->target_cache_mode,
+        .sync = args->sync,
+        .sparse_size = args->sparse_size,
+        .parallel = (unsigned)args->parallel,
+        .out_of_order = args->out_of_order,
+        .salvage = args->salvage,
+        .copy_offload = args->copy_offload,
+        .rate_limit = args->rate_limit,
+        .progress = progress_job,
+        .user = progress,
+    };
+    progress_catch_interrupt();
+    if (code == EXIT_DONE && qimg_convert(context, &options, &err) < 0)
+        code = err.code == ECANCELED ? EXIT_FAILED : tool_fail_error(tool, "", &err);
+    for (size_t i = 0; i < args->source_count; i++)
+        qimg_image_close(sources[i]);
+    free(sources);
+    return code;
+}
+
+static void report_work(const struct tool *tool, const struct qimg_context *context)
+{
+    struct qimg_stats stats;
+    if (!tool->verbose)
+        return;
+    qimg_context_stats(context, &stats);
+    fprintf(stderr,
+            "read %" PRIu64 " bytes in %" PRIu64 " requests, wrote %" PRIu64 " bytes in %" PRIu64
+            "; %" PRIu64 " submissions, at most %" PRIu64 " under way\n",
+            stats.bytes_read, stats.reads, stats.bytes_written, stats.writes, stats.submits,
+            stats.max_in_flight);
+}
+
+static int run(struct tool *tool, const struct convert_args *args, char **names)
+{
+    struct qimg_context *context;
+    struct progress progress;
+    if (tool_context(tool, &context))
+        return EXIT_FAILED;
+    progress_init(&progress, args->progress && !args->quiet, 1);
+    progress_start(&progress);
+    int code = convert(tool, context, args, names, &progress);
+    if (code == EXIT_DONE)
+        progress_set(&progress, 100);
+    progress_end(&progress);
+    report_work(tool, context);
+    qimg_context_free(context);
+    progress_die_if_interrupted();
+    return code;
+}
+
+int cmd_convert(struct tool *tool, int argc, char **argv)
+{
+    struct convert_args args = { .sparse_size = 4096, .parallel = 8, .target_cache = "unsafe" };
+    int count = opt_parse(tool, convert_rows, &args, argc, argv);
+    int code = count < 0 ? tool->exit_code : convert_check(tool, &args, count);
+    if (count >= 0 && code == EXIT_DONE && !args.only_help)
+        code = run(tool, &args, argv + optind);
+    convert_args_release(&args);
+    return code;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rebase: change what an image names as its backing file. Only -u, which changes the name and
+ * nothing else, is there; without it the guest's data would have to be compared and copied.
+ */
+#include <getopt.h>
+#include <string.h>
+
+#include "args.h"
+#include "opt.h"
+#include "progress.h"
+
+struct rebase_args {
+    const char *format, *cache, *backing, *backing_format, *backing_cache;
+    bool image_opts, compress, unchecked, force_share, progress, quiet;
+};
+
+static const struct opt_row rows[] = {
+    OPT_IMAGE_ROWS(struct rebase_args),
+    { OPT_TEXT, 't', "cache", "CACHE", "cache mode of FILE (default: writeback)",
+      offsetof(struct rebase_args, cache), NULL },
+    { OPT_TEXT, 'b', "backing", "BACKING_FILE",
+      "the new backing file, named relative to FILE; \"\" for none",
+      offsetof(struct rebase_args, backing), NULL },
+    { OPT_TEXT, 'B', "backing-format", "BACKING_FMT", "format of BACKING_FILE",
+      offsetof(struct rebase_args, backing_format), NULL },
+    { OPT_TEXT, 'F', NULL, "BACKING_FMT", NULL, offsetof(struct rebase_args, backing_format),
+      NULL },
+    { OPT_TEXT, 'T', "backing-cache", "CACHE", "cache mode of BACKING_FILE (default: writeback)",
+      offsetof(struct rebase_args, backing_cache), NULL },
+    { OPT_FLAG, 'u', "backing-unsafe", NULL,
+      "change the name only: open neither the old nor the new backing file\n"
+      "(without -b, FILE names no backing file any more)",
+      offsetof(struct rebase_args, unchecked), NULL },
+    { OPT_FLAG, 'c', "compress", NULL, NULL, offsetof(struct rebase_args, compress), NULL },
+    OPT_SHARE_ROW(struct rebase_args),
+    OPT_PROGRESS_ROW(struct rebase_args),
+    OPT_QUIET_ROW(struct rebase_args),
+    OPT_OBJECT_ROW,
+    OPT_FILE_ROW,
+    OPT_ROWS_END,
+};
+
+static bool is_format(const char *name)
+{
+    for (const char *const *format = qimg_formats(); *format; format++)
+        if (strcmp(*format, name) == 0)
+            return true;
+    return false;
+}
+
+static int change_backing(struct tool *tool, const struct rebase_args *args,
+                          struct qimg_image *image)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    const char *backing = args->backing && *args->backing ? args->backing : NULL;
+    if (args->backing_format && !is_format(args->backing_format))
+        return tool_fail(tool, "Invalid format name: '%s'", args->backing_format);
+    if (!args->unchecked)
+        return tool_fail(tool, "A rebase that compares and copies data is not available in this "
+                               "version; -u changes the name alone");
+    if (qimg_image_set_backing(image, backing, backing ? args->backing_format : NULL, &err) < 0)
+        return tool_fail_error(tool, "", &err);
+    return EXIT_DONE;
+}
+
+static int rebase(struct tool *tool, const struct rebase_args *args, const char *file)
+{
+    struct qimg_context *context;
+    struct qimg_image *image;
+    enum qimg_cache unused;
+    struct qimg_open_options options = {
+        .format = args->format,
+        .writable = true,
+        .info_only = args->unchecked,
+        .no_backing = true,
+        .image_opts = args->image_opts,
+    };
+    if (args->cache && args_cache(tool, "cache option", args->cache, &options.cache))
+        return EXIT_FAILED;
+    if (args->backing_cache &&
+        args_cache(tool, "source cache option", args->backing_cache, &unused))
+        return EXIT_FAILED;
+    if (tool_context(tool, &context))
+        return EXIT_FAILED;
+    int code = args_open(tool, context, file, &options, &image);
+    if (code == EXIT_DONE) {
+        code = change_backing(tool, args, image);
+        qimg_image_close(image);
+    }
+    qimg_context_free(context);
+    return code;
+}
+
+int cmd_rebase(struct tool *tool, int argc, char **argv)
+{
+    struct rebase_args args = { 0 };
+    struct progress progress;
+    int count = opt_parse(tool, rows, &args, argc, argv);
+    if (count < 0)
+        return tool->exit_code;
+    if (count != 1)
+        return tool_fail_usage(tool, "Expecting one image file name");
+    if (!args.unchecked && !args.backing)
+        return tool_fail_usage(tool, "Must specify backing file (-b) or use unsafe mode (-u)");
+    progress_init(&progress, args.progress && !args.quiet, 2);
+    progress_start(&progress);
+    int code = rebase(tool, &args, argv[optind]);
+    if (code == EXIT_DONE)
+        progress_set(&progress, 100);
+    progress_end(&progress);
+    return code;
+}

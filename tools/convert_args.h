@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The options of convert, and which of them go together.
+ */
+#ifndef TOOLS_CONVERT_ARGS_H
+#define TOOLS_CONVERT_ARGS_H
+
+#include "args.h"
+#include "opt.h"
+
+struct convert_args {
+    const char *format, *source_cache, *target_format, *target_cache, *backing, *backing_format;
+    const char *snapshot_id, *snapshot_name; /* -l snapshot.id=...,snapshot.name=... */
+    const char *snapshot_either;             /* -l ID_OR_NAME */
+    char *snapshot_text;                     /* holds the first two */
+    struct args_options options;
+    bool image_opts, bitmaps, skip_broken_bitmaps, salvage, target_image_opts, no_create;
+    bool target_is_zero, compress, force_share, out_of_order, copy_offload, progress, quiet, sync;
+    bool sparse_given, only_help;
+    uint64_t sparse_size, parallel, rate_limit;
+    size_t source_count;
+    enum qimg_cache source_cache_mode, target_cache_mode;
+};
+
+extern const struct opt_row convert_rows[];
+
+/* Checks what can be checked before anything is opened. @operands is how many there are. Sets
+ * only_help where -o help was answered. EXIT_DONE or EXIT_FAILED. */
+int convert_check(struct tool *tool, struct convert_args *args, int operands);
+
+/* Checks what qemu-img checks once the sources are open. */
+int convert_check_target(struct tool *tool, const struct convert_args *args);
+
+void convert_args_release(struct convert_args *args);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * read, readv and aio_read: fetch guest bytes, check them against a pattern, show them. The
+ * asynchronous ones go through a queue; what they bring is printed when they are waited for.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io.h"
+
+#define ASYNC_DEPTH 128
+
+struct reading {
+    uint64_t off, len;
+    uint64_t pattern_off, pattern_len; /* what of it to check; from off */
+    bool check, machine, quiet, dump, whole_pattern, state;
+    int pattern;
+    uint8_t *block; /* allocated */
+    uint8_t *bytes; /* in it */
+    struct timespec began;
+};
+
+struct io_async {
+    struct qimg_queue *queue;
+    unsigned under_way;
+};
+
+/* --- arguments ---------------------------------------------------------------------------- */
+
+static int parse_pattern(const char *text, struct reading *r)
+{
+    char *end;
+    long value = strtol(text, &end, 0);
+    if (end == text || *end || value < 0 || value > 255) {
+        printf("%s is not a valid pattern byte\n", text);
+        return -1;
+    }
+    r->check = true;
+    r->pattern = (int)value;
+    return 0;
+}
+
+/* One option; -2 for the usage line. */
+static int parse_letter(int letter, struct reading *r)
+{
+    switch (letter) {
+    case 'C':
+        r->machine = true;
+        return 0;
+    case 'q':
+        r->quiet = true;
+        return 0;
+    case 'v':
+        r->dump = true;
+        return 0;
+    case 'b':
+        r->state = true;
+        return 0;
+    case 'P':
+        return parse_pattern(optarg, r);
+    case 's':
+        r->whole_pattern = false;
+        return io_number(optarg, &r->pattern_off);
+    case 'l':
+        r->whole_pattern = false;
+        return io_number(optarg, &r->pattern_len);
+    case 'p':
+    case 'r':
+    case 'i':
+        return 0;
+    default:
+        return -2;
+    }
+}
+
+static int parse_letters(const char *letters, int argc, char **argv, struct reading *r)
+{
+    int letter, rc = 0;
+    *r = (struct reading){ .whole_pattern = true, .pattern_len = UINT64_MAX };
+    optind = 0;
+    while (rc == 0 && (letter = getopt(argc, argv, letters)) != -1)
+        rc = parse_letter(letter, r);
+    if (rc == 0 && !r->check && !r->whole_pattern)
+        rc = -2;
+    if (rc == 0 && r->state) {
+        printf("%s: reading the VM state is not available in this version\n", argv[0]);
+        rc = -1;
+    }
+    return rc;
+}
+
+/* Lengths of readv and aio_read: as many as there are arguments, added up. */
+static int parse_lengths(int count, char **texts, struct reading *r)
+{
+    for (int i = 0; i < count; i++) {
+        uint64_t len;
+        if (io_number(texts[i], &len) < 0)
+            return -1;
+        if (len > IO_READ_MOST - r->len) {
+            if (len > IO_READ_MOST)
+                printf("Argument '%s' exceeds maximum size %u\n", texts[i], IO_READ_MOST);
+            else
+                printf("The total number of bytes exceed the maximum size %u\n", IO_READ_MOST);
+            return -1;
+        }
+        r->len += len;
+    }
+    r->pattern_len = r->len;
+    return 0;
+}
+
+static int parse_one_length(const char *text, struct reading *r)
+{
+    if (io_number(text, &r->len) < 0)
+        return -1;
+    if (r->len > IO_READ_MOST) {
+        printf("length cannot exceed %u, given %s\n", IO_READ_MOST, text);
+        return -1;
+    }
+    if (r->pattern_len == UINT64_MAX)
+        r->pattern_len = r->len > r->pattern_off ? r->len - r->pattern_off : 0;
+    if (r->pattern_off > r->len || r->pattern_len > r->len - r->pattern_off) {
+        printf("pattern verification range exceeds end of read data\n");
+        return -1;
+    }
+    return 0;
+}
+
+/* --- reading ------------------------------------------------------------------------------ */
+
+static int make_buffer(struct io *io, struct reading *r)
+{
+    size_t align = 4096;
+    if (posix_memalign((void **)&r->block, align, (size_t)r->len + align) != 0) {
+        r->block = NULL;
+        printf("read failed: %s\n", strerror(ENOMEM));
+        return -1;
+    }
+    r->bytes = r->block + (io->misaligned ? 16 : 0);
+    memset(r->bytes, 0xab, (size_t)r->len);
+    return 0;
+}
+
+static bool within_disk(const struct io *io, const struct reading *r)
+{
+    uint64_t size = qimg_image_size(io->image);
+    return r->off <= size && r->len <= size - r->off;
+}
+
+/* The first byte equals the pattern and each equals the one before it. */
+static bool matches(const struct reading *r)
+{
+    const uint8_t *bytes = r->bytes + r->pattern_off;
+    size_t len = (size_t)r->pattern_len;
+    return len == 0 || (bytes[0] == r->pattern && memcmp(bytes, bytes + 1, len - 1) == 0);
+}
+
+static struct timespec since(struct timespec began)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    now.tv_sec -= began.tv_sec;
+    now.tv_nsec -= began.tv_nsec;
+    if (now.tv_nsec < 0) {
+        now.tv_nsec += 1000000000;
+        now.tv_sec--;
+    }
+    return now;
+}
+
+/* Prints what a read brought; -1 where the pattern was another one. */
+static int show(const struct reading *r)
+{
+    struct io_report report = { "read", r->off, r->len, since(r->began), r->machine };
+    int rc = 0;
+    if (r->check && !matches(r)) {
+        printf("Pattern verification failed at offset %" PRIu64 ", %" PRIu64 " bytes\n",
+               r->off + r->pattern_off, r->pattern_len);
+        rc = -1;
+    }
+    if (r->quiet)
+        return rc;
+    if (r->dump)
+        io_dump(r->bytes, r->off, (size_t)r->len);
+    io_print_report(&report);
+    return rc;
+}
+
+/* Reads and shows; then the buffer is gone. */
+static int read_now(struct io *io, struct reading *r, const char *verb)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    if (make_buffer(io, r) < 0)
+        return -1;
+    clock_gettime(CLOCK_MONOTONIC, &r->began);
+    int rc = within_disk(io, r) ? qimg_image_read(io->image, r->off, r->bytes, (size_t)r->len, &err)
+                                : -EIO;
+    if (rc < 0) {
+        printf("%s failed: %s\n", verb, strerror(-rc));
+        if (err.text[0] && io->tool->verbose)
+            tool_fail_error(io->tool, "", &err);
+    } else {
+        rc = show(r);
+    }
+    free(r->block);
+    return rc < 0 ? -1 : 0;
+}
+
+int io_read(struct io *io, int argc, char **argv)
+{
+    struct reading r;
+    int rc = parse_letters("bCl:pP:qrs:v", argc, argv, &r);
+    if (rc == -1)
+        return -1;
+    if (rc < 0 || optind != argc - 2)
+        return -2;
+    if (io_number(argv[optind], &r.off) < 0 || parse_one_length(argv[optind + 1], &r) < 0)
+        return -1;
+    return read_now(io, &r, "read");
+}
+
+int io_readv(struct io *io, int argc, char **argv)
+{
+    struct reading r;
+    int rc = parse_letters("CP:qrv", argc, argv, &r);
+    if (rc == -1)
+        return -1;
+    if (rc < 0 || optind > argc - 2)
+        return -2;
+    if (io_number(argv[optind], &r.off) < 0 ||
+        parse_lengths(argc - optind - 1, argv + optind + 1, &r) < 0)
+        return -1;
+    return read_now(io, &r, "read");
+}
+
+/* --- asynchronous reads ------------------------------------------------------------------- */
+
+static int start_async(struct io *io)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    if (io->async)
+        return 0;
+    struct io_async *async = calloc(1, sizeof(*async));
+    if (!async || qimg_queue_new(io->image, ASYNC_DEPTH, &async->queue, &err) < 0) {
+        printf("readv failed: %s\n", strerror(async ? err.code : ENOMEM));
+        free(async);
+        return -1;
+    }
+    io->async = async;
+    return 0;
+}
+
+/* Waits for at least @min reads and shows what has come. */
+static void reap(struct io *io, unsigned min)
+{
+    struct qimg_completion done[16];
+    int count = qimg_queue_wait(io->async->queue, done, 16, min < 16 ? min : 16);
+    for (int i = 0; i < count; i++) {
+        struct reading *r = done[i].tag;
+        if (done[i].result < 0)
+            printf("readv failed: %s\n", strerror(-done[i].result));
+        else
+            (void)show(r); /* a wrong pattern is told, and no failure of the command */
+        free(r->block);
+        free(r);
+        io->async->under_way--;
+    }
+}
+
+void io_drain(struct io *io)
+{
+    if (!io->async)
+        return;
+    while (io->async->under_way > 0)
+        reap(io, io->async->under_way);
+    qimg_queue_free(io->async->queue);
+    free(io->async);
+    io->async = NULL;
+}
+
+static int submit(struct io *io, const struct reading *asked)
+{
+    struct reading *r = malloc(sizeof(*r));
+    if (!r || start_async(io) < 0) {
+        free(r);
+        return -1;
+    }
+    *r = *asked;
+    if (make_buffer(io, r) < 0) {
+        free(r);
+        return -1;
+    }
+    if (io->async->under_way == ASYNC_DEPTH)
+        reap(io, 1);
+    clock_gettime(CLOCK_MONOTONIC, &r->began);
+    int rc = within_disk(io, r)
+                 ? qimg_queue_read(io->async->queue, r->off, r->bytes, (size_t)r->len, r)
+                 : -EIO;
+    if (rc == 0) {
+        io->async->under_way++;
+        return 0;
+    }
+    printf("readv failed: %s\n", strerror(-rc));
+    free(r->block);
+    free(r);
+    return 0;
+}
+
+int io_aio_read(struct io *io, int argc, char **argv)
+{
+    struct reading r;
+    int rc = parse_letters("CP:iqrv", argc, argv, &r);
+    if (rc == -1)
+        return -1;
+    if (rc < 0 || optind > argc - 2)
+        return -2;
+    if (io_number(argv[optind], &r.off) < 0 ||
+        parse_lengths(argc - optind - 1, argv + optind + 1, &r) < 0)
+        return -1;
+    return submit(io, &r);
+}
+
+int io_aio_flush(struct io *io, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    io_drain(io);
+    return 0;
+}

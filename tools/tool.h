@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The running program: what it is called, its global options, and how it speaks on stderr. There
+ * is one, made by main() and handed to everything.
+ */
+#ifndef TOOLS_TOOL_H
+#define TOOLS_TOOL_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "exit.h"
+#include "qimg/qimg.h"
+
+#define TOOL_LIST_MAX 64 /* --allow-dir and --allow-format, each */
+
+struct command;
+
+struct tool {
+    const char *name;  /* last part of argv[0]: messages begin with it */
+    const char *typed; /* argv[0] as typed, with the subcommand behind it once that is known */
+    const struct command *command; /* NULL before the subcommand is known */
+    bool as_qemu;                  /* called qemu-img or qemu-io: QEMU's policy, QEMU's version */
+    bool verbose;
+    int exit_code; /* where opt_parse() says that there is nothing left to do */
+    struct qimg_context_options options;
+    const char *allow_dirs[TOOL_LIST_MAX + 1];
+    const char *allow_formats[TOOL_LIST_MAX + 1];
+};
+
+struct command {
+    const char *name;
+    int (*run)(struct tool *tool, int argc, char **argv);
+    const char *operands;
+    const char *summary;
+};
+
+/* All subcommands, sorted by name; ends with a NULL name. */
+extern const struct command tool_commands[];
+
+#define COMMAND(name, operands, summary) int cmd_##name(struct tool *tool, int argc, char **argv);
+#include "commands.def"
+#undef COMMAND
+
+#define TOOL_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+/* "NAME: TEXT" on stderr. Returns EXIT_FAILED. */
+int tool_fail(const struct tool *tool, const char *fmt, ...) TOOL_PRINTF(2, 3);
+
+/* The same with "Try '... --help' for more information" below it. */
+int tool_fail_usage(const struct tool *tool, const char *fmt, ...) TOOL_PRINTF(2, 3);
+
+/* That last line alone. */
+int tool_try_help(const struct tool *tool);
+
+/* Prints what the library says, with its hints. @where "" or "image.qcow2: ". */
+int tool_fail_error(const struct tool *tool, const char *where, const struct qimg_error *err);
+
+/* The hints alone, a line each. */
+void tool_print_hint(const struct qimg_error *err);
+
+/* "NAME: warning: TEXT" */
+void tool_warn(const struct tool *tool, const char *fmt, ...) TOOL_PRINTF(2, 3);
+
+/* Makes the context that the global options ask for. Returns EXIT_DONE, or EXIT_FAILED after
+ * saying why. */
+int tool_context(struct tool *tool, struct qimg_context **out);
+
+/* --version */
+void tool_print_version(const struct tool *tool);
+
+#endif
