@@ -8,6 +8,13 @@
 #include "io.h"
 #include "qimg/context.h"
 
+/* Queues that synchronous reads and map loads borrow for the length of one call. */
+struct queue_pool {
+    pthread_mutex_t lock;
+    struct io_queue *idle[4];
+    unsigned count;
+};
+
 struct qimg_context {
     struct io_engine *engine;
     struct workers *workers;
@@ -16,9 +23,14 @@ struct qimg_context {
     void (*note)(void *user, enum qimg_note_level level, const char *text);
     void *note_user;
     atomic_uint_least64_t tables_loaded, table_bytes, map_hits, map_misses, map_bytes;
+    struct queue_pool queues;
 };
 
 void context_note(const struct qimg_context *context, enum qimg_note_level level,
                   const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* A queue for one call; give it back with nothing under way. Returns 0 or a negative errno. */
+MUST_CHECK int context_borrow_queue(struct qimg_context *context, struct io_queue **out);
+void context_return_queue(struct qimg_context *context, struct io_queue *queue);
 
 #endif
