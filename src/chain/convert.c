@@ -194,23 +194,33 @@ static int split_area(const struct convert *c, struct copy_slot *slot, uint64_t 
     return 0;
 }
 
+/* Where one block of the target is the measure, neighbouring pieces are one area. A longer one
+ * is applied to each run of the map by itself, as QEMU does, so that the same holes come out. */
+static size_t area_end(const struct convert *c, const struct copy_slot *slot, size_t first,
+                       uint64_t *len)
+{
+    const struct copy_piece *pieces = slot->pieces.items;
+    const bool merge = max_u64(c->rule.min_len, c->rule.align) <= 4 * KiB;
+    size_t end = first + 1;
+
+    *len = pieces[first].run.len;
+    while (merge && end < slot->pieces.count && !pieces[end].done &&
+           pieces[end].off == pieces[first].off + *len)
+        *len += pieces[end++].run.len;
+    return end;
+}
+
 static int transform_slot(const struct copy_job *job, struct copy_slot *slot)
 {
     const struct convert *c = (const struct convert *)job;
-    const struct copy_piece *pieces = slot->pieces.items;
 
     for (size_t i = 0, end; i < slot->pieces.count; i = end) {
-        uint64_t len = pieces[i].run.len;
-        for (end = i + 1; end < slot->pieces.count; end++) {
-            if (pieces[end].done || pieces[end].off != pieces[i].off + len)
-                break;
-            len += pieces[end].run.len;
-        }
-        if (pieces[i].done) {
-            end = i + 1;
-            continue;
-        }
-        TRY(split_area(c, slot, pieces[i].off, pieces[i].buf, len));
+        const struct copy_piece *piece = &slot->pieces.items[i];
+        uint64_t len = 0;
+
+        end = piece->done ? i + 1 : area_end(c, slot, i, &len);
+        if (!piece->done)
+            TRY(split_area(c, slot, piece->off, piece->buf, len));
     }
     return 0;
 }
