@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a flat list of block options means: which file, which format, which way of opening. Only
+ * local drivers are spoken. Options that merely tune QEMU's caches are accepted and have no
+ * meaning here; options that would change what is read and that are not spoken are refused.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "resolve_options.h"
+#include "size.h"
+#include "str.h"
+
+static struct block_option *find(struct block_option_vec *options, const char *key)
+{
+    for (size_t i = 0; i < options->count; i++)
+        if (strcmp(options->items[i].key, key) == 0) {
+            options->items[i].used = true;
+            return &options->items[i];
+        }
+    return NULL;
+}
+
+static const char *text_of(struct block_option_vec *options, const char *key)
+{
+    const struct block_option *option = find(options, key);
+    return option ? option->value : NULL;
+}
+
+/* --- options without a meaning here -------------------------------------------------------- */
+
+static const char *const node_options[] = { "read-only",      "auto-read-only", "force-share",
+                                            "discard",        "detect-zeroes",  "cache.direct",
+                                            "cache.no-flush", "node-name",      NULL };
+static const char *const file_options[] = {
+    "locking", "aio", "aio-max-batch", "drop-cache", "x-check-cache-dropped", "pr-manager", NULL
+};
+static const char *const qcow2_options[] = {
+    "lazy-refcounts",      "pass-discard-request", "pass-discard-snapshot",
+    "pass-discard-other",  "discard-no-unref",     "overlap-check",
+    "cache-size",          "l2-cache-size",        "l2-cache-entry-size",
+    "refcount-cache-size", "cache-clean-interval", NULL
+};
+
+static bool listed(const char *key, const char *const *list)
+{
+    for (; *list; list++)
+        if (strcmp(key, *list) == 0)
+            return true;
+    return false;
+}
+
+static bool has_prefix(const char *key, const char *prefix)
+{
+    return strncmp(key, prefix, strlen(prefix)) == 0;
+}
+
+/* The option of @key below "file." or "backing.file."; NULL where it is not one of a file. */
+static const char *below_file(const char *key)
+{
+    static const char *const prefixes[] = { "backing.file.", "file.", NULL };
+    for (const char *const *p = prefixes; *p; p++)
+        if (has_prefix(key, *p))
+            return key + strlen(*p);
+    return NULL;
+}
+
+static int refuse_rest(const struct block_option_vec *options, const struct location *place,
+                       struct qimg_error *err)
+{
+    const char *format = place->format ? place->format : "qcow2";
+    const bool may_be_qcow2 = strcmp(format, "qcow2") == 0 && !place->protocol_only;
+    for (size_t i = 0; i < options->count; i++) {
+        const char *key = options->items[i].key;
+        if (options->items[i].used || listed(key, node_options))
+            continue;
+        const char *of_file = place->protocol_only ? key : below_file(key);
+        if (of_file && (listed(of_file, file_options) || listed(of_file, node_options)))
+            continue;
+        if (may_be_qcow2 && (listed(key, qcow2_options) || has_prefix(key, "overlap-check.")))
+            continue;
+        if (of_file)
+            return qimg_fail(err, EINVAL, "Block protocol '%s' doesn't support the option '%s'",
+                             place->driver ? place->driver : "file", of_file);
+        return qimg_fail(err, EINVAL, "Block format '%s' does not support the option '%s'", format,
+                         key);
+    }
+    return 0;
+}
+
+/* --- meanings ------------------------------------------------------------------------------ */
+
+static bool is_protocol(const char *driver)
+{
+    return strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0;
+}
+
+static int copy_text(const char *text, char **out, struct qimg_error *err)
+{
+    *out = text ? strdup(text) : NULL;
+    return text && !*out ? qimg_fail_memory(err) : 0;
+}
+
+static int read_flag(struct block_option_vec *options, const char *key, bool *out,
+                     struct qimg_error *err)
+{
+    const char *text = text_of(options, key);
+    if (!text)
+        return 0;
+    const bool on = strcmp(text, "on") == 0;
+    if (!on && strcmp(text, "off") != 0)
+        return qimg_fail(err, EINVAL, "Parameter '%s' expects 'on' or 'off'", key);
+    *out = on;
+    return 0;
+}
+
+static int read_size(struct block_option_vec *options, const char *key, uint64_t *out, bool *given,
+                     struct qimg_error *err)
+{
+    const char *text = text_of(options, key);
+    if (!text)
+        return 0;
+    if (size_parse(text, out) < 0)
+        return qimg_fail(err, EINVAL, "Parameter '%s' expects a size", key);
+    *given = true;
+    return 0;
+}
+
+static int read_window(struct block_option_vec *options, struct location *out,
+                       struct qimg_error *err)
+{
+    bool has_offset = false;
+    TRY(read_size(options, "offset", &out->raw_offset, &has_offset, err));
+    TRY(read_size(options, "size", &out->raw_size, &out->has_raw_size, err));
+    if (out->has_raw_size && out->raw_size % 512 != 0)
+        return qimg_fail(err, EINVAL, "Specified size is not multiple of 512");
+    return 0;
+}
+
+/* The file below: @driver_key and @name_key are where its options stand. */
+static int read_file(struct block_option_vec *options, const char *driver_key, const char *name_key,
+                     struct location *out, struct qimg_error *err)
+{
+    const char *driver = text_of(options, driver_key);
+    const char *name = text_of(options, name_key);
+    if (driver && !is_protocol(driver))
+        return qimg_fail(err, EINVAL, "Unknown driver '%s'", driver);
+    if (!name || *name == '\0')
+        return qimg_fail(err, EINVAL, "The '%s' block driver requires a file name",
+                         driver ? driver : "file");
+    TRY(copy_text(driver, &out->driver, err));
+    return copy_text(name, &out->path, err);
+}
+
+static int read_backing(struct block_option_vec *options, struct location *out,
+                        struct qimg_error *err)
+{
+    const struct block_option *node = find(options, "backing");
+    if (node && node->value && *node->value)
+        return qimg_fail(err, ENOENT,
+                         "Could not open backing file: Cannot find device='%s' nor "
+                         "node-name='%s'",
+                         node->value, node->value);
+    out->no_backing = node != NULL;
+    TRY(copy_text(text_of(options, "backing.driver"), &out->backing_format, err));
+    const char *name = text_of(options, "backing.file.filename");
+    (void)find(options, "backing.file.driver");
+    return copy_text(name ? name : text_of(options, "backing.filename"), &out->backing, err);
+}
+
+static int read_format(struct block_option_vec *options, const char *driver, struct location *out,
+                       struct qimg_error *err)
+{
+    const char *node = text_of(options, "file");
+    if (node)
+        return qimg_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", node, node);
+    const char *nested = text_of(options, "file.filename");
+    const bool has_file = nested || find(options, "file.driver");
+    if (!has_file && driver)
+        return qimg_fail(err, EINVAL, "A block device must be specified for \"file\"");
+    if (!has_file && !find(options, "filename"))
+        return qimg_fail(err, EINVAL, "Must specify either driver or file");
+    TRY(copy_text(driver, &out->format, err));
+    TRY(read_backing(options, out, err));
+    if (!driver || strcmp(driver, "raw") == 0)
+        TRY(read_window(options, out, err));
+    return read_file(options, "file.driver", has_file ? "file.filename" : "filename", out, err);
+}
+
+/* As QEMU shows it: just the file's name, unless options say more that matters. */
+static char *display_of(const struct location *place)
+{
+    if (place->raw_offset == 0 && !place->has_raw_size && !place->no_backing && !place->backing)
+        return strdup(place->path);
+    struct str text = { 0 };
+    str_puts(&text, "json:{");
+    if (place->no_backing)
+        str_puts(&text, "\"backing\": null, ");
+    if (place->raw_offset)
+        str_printf(&text, "\"offset\": %" PRIu64 ", ", place->raw_offset);
+    if (place->has_raw_size)
+        str_printf(&text, "\"size\": %" PRIu64 ", ", place->raw_size);
+    str_printf(&text, "\"driver\": \"%s\", \"file\": {\"driver\": \"%s\", \"filename\": \"",
+               place->format ? place->format : "raw", place->driver ? place->driver : "file");
+    for (const char *p = place->path; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            str_puts(&text, "\\");
+        str_append(&text, p, 1);
+    }
+    str_puts(&text, "\"}}");
+    return str_take(&text);
+}
+
+int location_from_options(struct block_option_vec *options, struct location *out,
+                          struct qimg_error *err)
+{
+    const char *driver = text_of(options, "driver");
+    if (driver && is_protocol(driver)) {
+        out->protocol_only = true;
+        TRY(read_file(options, "driver", "filename", out, err));
+    } else {
+        if (driver && !format_find(driver))
+            return qimg_fail(err, EINVAL, "Unknown driver '%s'", driver);
+        TRY(read_format(options, driver, out, err));
+    }
+    TRY(read_flag(options, "read-only", &out->read_only, err));
+    TRY(read_flag(options, "force-share", &out->force_share, err));
+    TRY(refuse_rest(options, out, err));
+    out->embedded = true;
+    out->display = display_of(out);
+    return out->display ? 0 : qimg_fail_memory(err);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading block options. JSON as QEMU takes it (strings may be in single quotes) is rewritten to
+ * strict JSON and given to jansson; nesting is bounded before anything recurses.
+ */
+#include "resolve_options.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "limits.h"
+#include "str.h"
+
+void block_options_release(struct block_option_vec *options)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        free(options->items[i].key);
+        free(options->items[i].value);
+    }
+    block_option_vec_release(options);
+}
+
+static int add_option(struct block_option_vec *out, char *key, char *value, bool is_null)
+{
+    const struct block_option option = { .key = key, .value = value };
+    if (!key || (!value && !is_null) || block_option_vec_push(out, option) < 0) {
+        free(key);
+        free(value);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+/* --- JSON ------------------------------------------------------------------------------- */
+
+/* Copies one string literal, which begins at @p, as strict JSON; returns what follows it. */
+static const char *copy_string(const char *p, struct str *out)
+{
+    const char quote = *p++;
+    str_append(out, "\"", 1);
+    for (; *p && *p != quote; p++) {
+        if (*p == '\\' && p[1] == '\'') {
+            str_append(out, ++p, 1);
+        } else if (*p == '\\' && p[1]) {
+            str_append(out, p++, 2);
+        } else if (*p == '"') {
+            str_append(out, "\\\"", 2);
+        } else {
+            str_append(out, p, 1);
+        }
+    }
+    str_append(out, "\"", 1);
+    return *p ? p + 1 : p;
+}
+
+static int strict_json(const char *text, char **out, struct qimg_error *err)
+{
+    struct str strict = { 0 };
+    unsigned depth = 0;
+    for (const char *p = text; *p;) {
+        if (*p == '\'' || *p == '"') {
+            p = copy_string(p, &strict);
+            continue;
+        }
+        if (*p == '{' || *p == '[')
+            depth++;
+        if ((*p == '}' || *p == ']') && depth > 0)
+            depth--;
+        if (depth > LIMIT_JSON_NESTING) {
+            str_release(&strict);
+            return qimg_fail(err, EINVAL,
+                             "Could not parse the JSON options: JSON nested deeper "
+                             "than %d levels",
+                             LIMIT_JSON_NESTING);
+        }
+        str_append(&strict, p++, 1);
+    }
+    *out = str_take(&strict);
+    return *out ? 0 : qimg_fail_memory(err);
+}
+
+static int flatten(const char *prefix, const json_t *value, struct block_option_vec *out);
+
+static int flatten_member(const char *prefix, const char *key, const json_t *value,
+                          struct block_option_vec *out)
+{
+    AUTO_FREE char *path = *prefix ? str_format("%s.%s", prefix, key) : strdup(key);
+    return path ? flatten(path, value, out) : -ENOMEM;
+}
+
+static int flatten_children(const char *prefix, const json_t *value, struct block_option_vec *out)
+{
+    if (json_is_object(value)) {
+        const char *key;
+        json_t *member;
+        json_object_foreach((json_t *)(uintptr_t)value, key, member)
+            TRY(flatten_member(prefix, key, member, out));
+        return 0;
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        char key[24];
+        snprintf(key, sizeof(key), "%zu", i);
+        TRY(flatten_member(prefix, key, json_array_get(value, i), out));
+    }
+    return 0;
+}
+
+/* Nesting is at most LIMIT_JSON_NESTING here. */
+static int flatten(const char *prefix, const json_t *value, struct block_option_vec *out)
+{
+    char *text = NULL;
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+    case JSON_ARRAY:
+        return flatten_children(prefix, value, out);
+    case JSON_STRING:
+        text = strdup(json_string_value(value));
+        break;
+    case JSON_INTEGER:
+        text = str_format("%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        break;
+    case JSON_REAL:
+        text = str_format("%g", json_real_value(value));
+        break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        text = strdup(json_is_true(value) ? "on" : "off");
+        break;
+    case JSON_NULL:
+        break;
+    }
+    return add_option(out, strdup(prefix), text, json_is_null(value));
+}
+
+int block_options_from_json(const char *text, struct block_option_vec *out, struct qimg_error *err)
+{
+    AUTO_FREE char *strict = NULL;
+    TRY(strict_json(text, &strict, err));
+    json_error_t why;
+    json_t *root = json_loads(strict, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (!root)
+        return qimg_fail(err, EINVAL, "Could not parse the JSON options: JSON parse error, %s",
+                         why.text);
+    int rc = json_is_object(root) ? flatten("", root, out) : -EINVAL;
+    json_decref(root);
+    if (rc == -EINVAL)
+        return qimg_fail(err, EINVAL, "Invalid JSON object given");
+    return rc < 0 ? qimg_fail_memory(err) : 0;
+}
+
+/* --- key=value,... ---------------------------------------------------------------------- */
+
+/* One item up to a single comma; ",," is a comma of the value. */
+static char *next_item(const char **at)
+{
+    struct str item = { 0 };
+    const char *p = *at;
+    for (; *p; p++) {
+        if (*p == ',' && p[1] != ',')
+            break;
+        if (*p == ',')
+            p++;
+        str_append(&item, p, 1);
+    }
+    *at = *p == ',' ? p + 1 : p;
+    return str_take(&item);
+}
+
+int block_options_from_keyval(const char *text, struct block_option_vec *out,
+                              struct qimg_error *err)
+{
+    bool first = true;
+    for (const char *p = text; *p; first = false) {
+        AUTO_FREE char *item = next_item(&p);
+        if (!item)
+            return qimg_fail_memory(err);
+        char *equals = strchr(item, '=');
+        int rc;
+        if (equals)
+            rc = add_option(out, strndup(item, (size_t)(equals - item)), strdup(equals + 1), false);
+        else if (first)
+            rc = add_option(out, strdup("file"), strdup(item), false);
+        else
+            rc = add_option(out, strdup(item), strdup("on"), false);
+        if (rc < 0)
+            return qimg_fail_memory(err);
+    }
+    return 0;
+}
