@@ -25,4 +25,22 @@ struct gate_request {
 MUST_CHECK int gate_ask(const struct qimg_context *context, const struct gate_request *request,
                         bool *probe, struct qimg_error *err);
 
+/* The second look, at the file that was opened: is it really below an allowed directory? (A
+ * name may lead out through a symbolic link.) */
+MUST_CHECK int gate_check_opened(const struct qimg_context *context,
+                                 const struct gate_request *request, const struct io_file *file,
+                                 struct qimg_error *err);
+
+/* What probing found may be used only where it leads nowhere further (strict with
+ * allow_probe); @leads_on: the probed image names a backing or data file. */
+MUST_CHECK int gate_check_probed(const struct qimg_context *context,
+                                 const struct gate_request *request, const char *format,
+                                 bool leads_on, struct qimg_error *err);
+
+/* A name fit for a terminal: control characters as \xNN. NULL: no memory. */
+char *gate_printable(const char *name);
+
+/* A name fit for a shell's command line. NULL: no memory. */
+char *gate_shell_quoted(const char *name);
+
 #endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who may be opened on an image's word. Each rule is one function that answers yes or says why
+ * not; gate_ask() is the list of them. Names from images are printed escaped.
+ */
+#include "gate.h"
+
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+#include "str.h"
+
+char *gate_printable(const char *name)
+{
+    struct str text = { 0 };
+    for (const char *p = name; *p; p++) {
+        const unsigned char c = (unsigned char)*p;
+        if (c < 0x20 || c == 0x7f)
+            str_printf(&text, "\\x%02x", c);
+        else
+            str_append(&text, p, 1);
+    }
+    return str_take(&text);
+}
+
+/* Control characters go as $'\xNN', which shells understand and terminals survive. */
+char *gate_shell_quoted(const char *name)
+{
+    bool controls = false;
+    for (const char *p = name; *p; p++)
+        controls |= (unsigned char)*p < 0x20 || *p == 0x7f;
+
+    struct str text = { 0 };
+    str_puts(&text, controls ? "$'" : "'");
+    for (const char *p = name; *p; p++) {
+        const unsigned char c = (unsigned char)*p;
+        if (c < 0x20 || c == 0x7f)
+            str_printf(&text, "\\x%02x", c);
+        else if (controls && (c == '\'' || c == '\\'))
+            str_printf(&text, "\\%c", c);
+        else if (c == '\'')
+            str_puts(&text, "'\\''");
+        else
+            str_append(&text, p, 1);
+    }
+    str_puts(&text, "'");
+    return str_take(&text);
+}
+
+static const char *role_name(enum gate_role role)
+{
+    return role == GATE_BACKING ? "backing file" : "data file";
+}
+
+/* "backing file 'b' of image 'a' @why" */
+static int refuse(const struct gate_request *request, const char *why, struct qimg_error *err)
+{
+    AUTO_FREE char *recorded = gate_printable(request->recorded);
+    AUTO_FREE char *holder = gate_printable(request->holder);
+    if (!recorded || !holder)
+        return qimg_fail_memory(err);
+    return qimg_fail(err, EPERM, "%s '%s' of image '%s' %s", role_name(request->role), recorded,
+                     holder, why);
+}
+
+/* The command that writes the missing format down, for the user to complete. */
+static int hint_record_format(const struct gate_request *request, const char *format,
+                              struct qimg_error *err)
+{
+    AUTO_FREE char *recorded = gate_shell_quoted(request->recorded);
+    AUTO_FREE char *holder = gate_shell_quoted(request->holder);
+    if (!recorded || !holder)
+        return -EPERM;
+    return qimg_hint(err, "To record the format: qimg rebase -u -F %s -b %s %s", format, recorded,
+                     holder);
+}
+
+/* --- the rules --------------------------------------------------------------------------- */
+
+static int may_follow(const struct qimg_gate_options *gate, const struct gate_request *request,
+                      struct qimg_error *err)
+{
+    if (gate->policy == QIMG_POLICY_AUDIT)
+        return refuse(request, "is not opened: the policy is audit", err);
+    if (request->role == GATE_BACKING && gate->no_backing)
+        return refuse(request, "is not opened: --no-backing was given", err);
+    if (request->role == GATE_DATA_FILE && gate->no_data_file)
+        return refuse(request, "is not opened: --no-data-file was given", err);
+    return 0;
+}
+
+static int may_go_deeper(const struct qimg_gate_options *gate, const struct gate_request *request,
+                         struct qimg_error *err)
+{
+    if (request->role != GATE_BACKING || request->depth < gate->max_depth)
+        return 0;
+    char why[96];
+    (void)snprintf(why, sizeof(why), "would be image %u of the chain (at most %u are opened)",
+                   request->depth + 1, gate->max_depth);
+    (void)refuse(request, why, err);
+    return qimg_hint(err, "To allow longer chains: --max-depth=N");
+}
+
+static int may_guess(const struct qimg_gate_options *gate, const struct gate_request *request,
+                     bool *probe, struct qimg_error *err)
+{
+    if (request->role != GATE_BACKING || request->recorded_format)
+        return 0;
+    if (gate->policy == QIMG_POLICY_STRICT && !gate->allow_probe) {
+        (void)refuse(request, "has no recorded format", err);
+        return hint_record_format(request, "FORMAT", err);
+    }
+    *probe = true;
+    return 0;
+}
+
+static int may_have_format(const struct qimg_gate_options *gate, const struct gate_request *request,
+                           const char *format, struct qimg_error *err)
+{
+    if (!gate->allow_formats || !format)
+        return 0;
+    for (const char *const *f = gate->allow_formats; *f; f++)
+        if (strcmp(*f, format) == 0)
+            return 0;
+    char why[96];
+    (void)snprintf(why, sizeof(why), "has format '%.32s', which --allow-format does not list",
+                   format);
+    return refuse(request, why, err);
+}
+
+/* Is @path below @dir? Both absolute and without symbolic links, "." and "..". */
+static bool path_below(const char *path, const char *dir)
+{
+    const size_t len = strlen(dir);
+    if (strcmp(dir, "/") == 0)
+        return true;
+    return strncmp(path, dir, len) == 0 && path[len] == '/';
+}
+
+static int outside(const struct gate_request *request, struct qimg_error *err)
+{
+    (void)refuse(request, "lies outside the directories that --allow-dir lists", err);
+    AUTO_FREE char *path = gate_printable(request->path);
+    return path ? qimg_hint(err, "It leads to '%s'", path) : -EPERM;
+}
+
+/* --- questions --------------------------------------------------------------------------- */
+
+int gate_ask(const struct qimg_context *context, const struct gate_request *request, bool *probe,
+             struct qimg_error *err)
+{
+    const struct qimg_gate_options *gate = &context->gate;
+    *probe = false;
+    TRY(may_follow(gate, request, err));
+    TRY(may_go_deeper(gate, request, err));
+    TRY(may_guess(gate, request, probe, err));
+    return may_have_format(gate, request,
+                           request->role == GATE_DATA_FILE ? "raw" : request->recorded_format, err);
+}
+
+/* The real path of the very file that is open: found again by name, believed only if device and
+ * inode agree. */
+static int real_path_of(const char *path, const struct io_file *file, char out[static PATH_MAX])
+{
+    AUTO_FD int fd = open(path, O_PATH | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_dev != file->device || st.st_ino != file->inode)
+        return -ESTALE;
+    char link[48];
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    const ssize_t len = readlink(link, out, PATH_MAX - 1);
+    if (len < 0)
+        return -errno;
+    out[len] = '\0';
+    return 0;
+}
+
+int gate_check_opened(const struct qimg_context *context, const struct gate_request *request,
+                      const struct io_file *file, struct qimg_error *err)
+{
+    char path[PATH_MAX], dir[PATH_MAX];
+    if (!context->gate.allow_dirs)
+        return 0;
+    if (real_path_of(request->path, file, path) < 0)
+        return outside(request, err);
+    for (const char *const *d = context->gate.allow_dirs; *d; d++)
+        if (realpath(*d, dir) && path_below(path, dir))
+            return 0;
+    return outside(request, err);
+}
+
+int gate_check_probed(const struct qimg_context *context, const struct gate_request *request,
+                      const char *format, bool leads_on, struct qimg_error *err)
+{
+    const struct qimg_gate_options *gate = &context->gate;
+    TRY(may_have_format(gate, request, format, err));
+    if (gate->policy != QIMG_POLICY_STRICT || !leads_on)
+        return 0;
+    (void)refuse(request,
+                 "has no recorded format, and what probing found names a further file itself", err);
+    (void)hint_record_format(request, format, err);
+    return qimg_hint(err, "Do so only if you trust the references in '%s'", request->path);
+}
