@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for qimg (also where it is called qemu-img).
+
+_qimg_options() {
+    local gate="--allow-probe --allow-dir --allow-format --max-depth --no-backing --no-data-file"
+    local common="-h --help --object $gate"
+    case $1 in
+    "") echo "-h --help -V --version -T --trace -v --verbose --engine --threads --map-budget --compat $gate" ;;
+    compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict -T --cache -U --force-share -p --progress -q --quiet" ;;
+    convert) echo "$common -f --source-format --image-opts -T --source-cache -l --snapshot --salvage
+        -O --target-format --target-image-opts -o --target-format-options -t --target-cache
+        -S --sparse-size -n --no-create --target-is-zero -U --force-share -r --rate-limit
+        -m --parallel -W --oob-writes -C --copy-range-offloading --sync -p --progress -q --quiet" ;;
+    create) echo "$common -f --format -o --options -b --backing -B --backing-format -u --backing-unsafe -q --quiet" ;;
+    info) echo "$common -f --format --image-opts --backing-chain -U --force-share -t --cache --limits --output" ;;
+    io) echo "$common -c --cmd -f --format --image-opts -r --read-only -n --nocache -t --cache -U --force-share
+        -m --misalign -s --snapshot -C --copy-on-read -k --native-aio -i --aio -d --discard -T --trace -V --version" ;;
+    map) echo "$common -f --format --image-opts -s --start-offset -l --max-length --output -U --force-share" ;;
+    rebase) echo "$common -f --format --image-opts -t --cache -b --backing -B --backing-format
+        -T --backing-cache -u --backing-unsafe -U --force-share -p --progress -q --quiet" ;;
+    esac
+}
+
+# What may stand behind an option; fails where it is a file or free text.
+_qimg_values() {
+    case $1:$2 in
+    *:--output) echo "human json" ;;
+    *:--engine) echo "auto io_uring threads" ;;
+    *:--compat) echo "qemu" ;;
+    io:-i | io:--aio) echo "threads native io_uring" ;;
+    io:-d | io:--discard) echo "ignore unmap" ;;
+    *:-t | *:--cache | *:--source-cache | *:--target-cache | *:--backing-cache | compare:-T | convert:-T | rebase:-T)
+        echo "none writeback writethrough directsync unsafe" ;;
+    *:--format | *:--a-format | *:--b-format | *:--source-format | *:--target-format | *:--backing-format | *:--allow-format)
+        echo "qcow2 raw" ;;
+    *:-f | compare:-F | convert:-O | create:-B | rebase:-B) echo "qcow2 raw" ;;
+    *) return 1 ;;
+    esac
+}
+
+_qimg() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command="" word values
+    local i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+        compare | convert | create | info | io | map | rebase)
+            command=$word
+            break
+            ;;
+        esac
+    done
+    COMPREPLY=()
+    if values=$(_qimg_values "$command" "$prev"); then
+        mapfile -t COMPREPLY < <(compgen -W "$values" -- "$cur")
+    elif [[ $cur == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options "$command")" -- "$cur")
+    elif [[ -z $command ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "compare convert create info io map rebase" -- "$cur")
+    else
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+    fi
+}
+
+complete -F _qimg qimg
