@@ -96,15 +96,14 @@ static struct status status_of(const struct qimg_image *image, const struct run 
         .allocated = run->kind != RUN_UNALLOCATED,
         .has_offset =
             run->kind == RUN_DATA || (run->kind == RUN_ZERO && run->host_off != QIMG_NO_OFFSET),
+        .to_end = run->guest_off + run->len >= image->size,
     };
 }
 
-static bool same_status(const struct run run[2])
+static bool same_status(const struct status *a, const struct status *b)
 {
-    const struct status a = status_of(&run[0]), b = status_of(&run[1]);
-
-    return a.data == b.data && a.zero == b.zero && a.allocated == b.allocated &&
-           a.has_offset == b.has_offset;
+    return a->data == b->data && a->zero == b->zero && a->allocated == b->allocated &&
+           a->has_offset == b->has_offset && a->to_end == b->to_end;
 }
 
 /* --- planning ------------------------------------------------------------------------------- */
