@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""--help, man pages and completions tell of the same options; commands.def of all commands."""
+import re
+
+import pytest
+
+from pylib.paths import ROOT
+
+COMMANDS = re.findall(r"^COMMAND\((\w+),", (ROOT / "tools/commands.def").read_text(), re.M)
+PAGES = ["", *COMMANDS]  # "" is the program itself
+
+
+def helped(qimg, command):
+    """Each option of --help: its spellings and whether it takes an argument."""
+    text = qimg(*[command] if command else [], "--help").out
+    rows = re.findall(r"^  (-\w)?(?:, )?(--[\w-]+)?( \S+)?$", text, re.M)
+    return {(letter, name, bool(arg)) for letter, name, arg in rows if letter or name}
+
+
+def documented(command):
+    """The same from the items of the man page."""
+    page = ROOT / "man" / f"qimg{'-' + command if command else ''}.1"
+    found = set()
+    for line in re.findall(r"^\.It (Fl .*)$", page.read_text(), re.M):
+        flags, _, arg = line.partition(" Ar ")
+        spellings = ["-" + flag for flag in re.findall(r"Fl (\S+)", flags)]
+        letter = [s for s in spellings if not s.startswith("--")]
+        name = [s for s in spellings if s.startswith("--")]
+        found.add((letter[0] if letter else "", name[0] if name else "", bool(arg)))
+    return found
+
+
+@pytest.mark.parametrize("command", PAGES)
+def test_man_page_and_help_list_the_same_options(qimg, command):
+    assert documented(command) == helped(qimg, command)
+
+
+def test_help_of_the_program_lists_every_command(qimg):
+    assert re.findall(r"^  (\w+) - ", qimg("--help").out, re.M) == COMMANDS
+
+
+def test_every_command_has_its_man_page_and_no_page_is_left_over():
+    pages = {page.name for page in (ROOT / "man").glob("*.1")}
+    assert pages == {"qimg.1"} | {f"qimg-{command}.1" for command in COMMANDS}
+
+
+@pytest.mark.parametrize("command", PAGES)
+def test_bash_completes_every_option(qimg, command):
+    text = (ROOT / "completions/qimg.bash").read_text()
+    common = re.findall(r"--?[\w-]+", " ".join(re.findall(r"local (?:gate|common)=\"(.*)\"", text)))
+    body = re.search(rf'^    {command or chr(34) * 2}\) echo "(.*?)" ;;', text, re.M | re.S)[1]
+    offered = set(re.findall(r"(?<![\w-])--?\w[\w-]*", body)) | (set(common) & spellings(qimg, command))
+    assert offered == spellings(qimg, command)
+
+
+@pytest.mark.parametrize("command", PAGES)
+def test_zsh_completes_every_option(qimg, command):
+    text = (ROOT / "completions/_qimg").read_text()
+    start = f"    {command})\n" if command else "_arguments -C"
+    body = text[text.index(start):].split("image:_files" if command else "->command")[0]
+    specs = re.findall(r"^ +(?:'[^']*'\{([^}]*)\}|'\*?(-[\w-]+))", body, re.M)
+    offered = {s.rstrip("=") for pair in specs for part in pair for s in part.split(",") if s}
+    assert offered == spellings(qimg, command)
+
+
+@pytest.mark.parametrize("command", PAGES)
+def test_fish_completes_every_option(qimg, command):
+    when = f"__fish_seen_subcommand_from {command}'" if command else "'__fish_use_subcommand'"
+    offered = set()
+    for line in (ROOT / "completions/qimg.fish").read_text().splitlines():
+        if when in line:
+            offered |= {"-" + letter for letter in re.findall(r" -s (\w)", line)}
+            offered |= {"--" + name for name in re.findall(r" -l ([\w-]+)", line)}
+    assert offered == spellings(qimg, command)
+
+
+def spellings(qimg, command):
+    return {s for letter, name, _ in helped(qimg, command) for s in (letter, name) if s}
