@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * map: where the data of an image lies. A fragmented image has millions of entries, so that
- * extents come in batches, entries are merged as they come and numbers are written by hand.
+ * map: where the data of an image lies. Extents come in batches and entries are merged as they
+ * come, so that memory does not grow with the image.
  */
-#include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "args.h"
+#include "map_print.h"
 #include "opt.h"
-#include "text.h"
 
 #define BATCH       4096
 #define OUTPUT_ROOM (256 * 1024)
@@ -45,109 +43,31 @@ static const struct opt_row rows[] = {
     OPT_ROWS_END,
 };
 
-/* One entry of the output: what QEMU's flags make of extents. */
-struct entry {
-    uint64_t start, length, offset;
-    unsigned depth;
-    bool present, zero, data, compressed, has_offset;
-};
-
-static struct entry entry_of(const struct qimg_extent *extent)
-{
-    bool unallocated = extent->kind == QIMG_UNALLOCATED;
-    bool packed = extent->kind == QIMG_COMPRESSED;
-    return (struct entry){
-        .start = extent->guest_off,
-        .length = extent->len,
-        .offset = extent->host_off,
-        .depth = extent->layer,
-        .present = !unallocated,
-        .zero = unallocated || extent->kind == QIMG_ZERO || extent->hole,
-        .data = packed || extent->kind == QIMG_DATA,
-        .compressed = packed,
-        .has_offset = !packed && !unallocated && extent->host_off != QIMG_NO_OFFSET,
-    };
-}
-
-static bool continues(const struct entry *entry, const struct entry *next)
-{
-    return entry->length > 0 && entry->depth == next->depth && entry->present == next->present &&
-           entry->zero == next->zero && entry->data == next->data &&
-           entry->compressed == next->compressed && entry->has_offset == next->has_offset &&
-           (!entry->has_offset || entry->offset + entry->length == next->offset);
-}
-
-static void put_text(const char *text)
-{
-    fputs_unlocked(text, stdout);
-}
-
-static void put_number(uint64_t number)
-{
-    char digits[20];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
-    fwrite_unlocked(digits + at, 1, sizeof(digits) - at, stdout);
-}
-
-static void put_flag(const char *key, bool value)
-{
-    put_text(key);
-    put_text(value ? "true" : "false");
-}
-
-static void print_json(const struct entry *entry, bool more)
-{
-    put_text("{ \"start\": ");
-    put_number(entry->start);
-    put_text(", \"length\": ");
-    put_number(entry->length);
-    put_text(", \"depth\": ");
-    put_number(entry->depth);
-    put_flag(", \"present\": ", entry->present);
-    put_flag(", \"zero\": ", entry->zero);
-    put_flag(", \"data\": ", entry->data);
-    put_flag(", \"compressed\": ", entry->compressed);
-    if (entry->has_offset) {
-        put_text(", \"offset\": ");
-        put_number(entry->offset);
-    }
-    put_text(more ? "},\n" : "}");
-}
-
 struct map_run {
     struct tool *tool;
     struct qimg_image *image;
     const struct map_args *args;
-    struct entry entry; /* the one that may still grow */
+    struct map_entry entry; /* the one that may still grow */
 };
 
 /* Prints the entry that is complete; a person is told data alone. */
 static int print_entry(const struct map_run *run, bool more)
 {
-    const struct entry *entry = &run->entry;
+    const struct map_entry *entry = &run->entry;
     if (run->args->json) {
-        print_json(entry, more);
+        map_entry_print_json(entry, more);
         return EXIT_DONE;
     }
     if (entry->data && !entry->has_offset)
         return tool_fail(run->tool, "File contains external, encrypted or compressed clusters.");
-    if (entry->data && !entry->zero) {
-        printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64, entry->start, entry->length,
-               entry->offset);
-        text_show(stdout, qimg_image_file(run->image, entry->depth));
-        putchar('\n');
-    }
+    map_entry_print_human(entry, qimg_image_file(run->image, entry->depth));
     return EXIT_DONE;
 }
 
 static int add(struct map_run *run, const struct qimg_extent *extent)
 {
-    struct entry next = entry_of(extent);
-    if (continues(&run->entry, &next)) {
+    struct map_entry next = map_entry_of(extent);
+    if (map_entry_continues(&run->entry, &next)) {
         run->entry.length += next.length;
         return EXIT_DONE;
     }
