@@ -120,7 +120,7 @@ int cmd_compare(struct tool *tool, int argc, char **argv)
         return tool->exit_code;
     if (count != 2)
         return tool_fail_usage(tool, "Expecting two image file names");
-    progress_init(&progress, args.progress && !args.quiet, 2);
+    progress_init(&progress, tool, args.progress && !args.quiet, 2);
     if (tool_context(tool, &context))
         return EXIT_COMPARE_OPEN;
     int code = open_and_compare(tool, context, &args, argv + optind, &progress);

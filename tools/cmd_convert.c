@@ -122,7 +122,7 @@ static int run(struct tool *tool, const struct convert_args *args, char **names)
     struct progress progress;
     if (tool_context(tool, &context))
         return EXIT_FAILED;
-    progress_init(&progress, args->progress && !args->quiet, 1);
+    progress_init(&progress, tool, args->progress && !args->quiet, 1);
     progress_start(&progress);
     int code = convert(tool, context, args, names, &progress);
     if (code == EXIT_DONE)

@@ -58,8 +58,11 @@ static int print_entry(const struct map_run *run, bool more)
         map_entry_print_json(entry, more);
         return EXIT_DONE;
     }
-    if (entry->data && !entry->has_offset)
-        return tool_fail(run->tool, "File contains external, encrypted or compressed clusters.");
+    if (entry->data && !entry->has_offset) {
+        tool_fail(run->tool, "File contains external, encrypted or compressed clusters.");
+        tool_advise(run->tool, "map --output=json, which shows them");
+        return EXIT_FAILED;
+    }
     map_entry_print_human(entry, qimg_image_file(run->image, entry->depth));
     return EXIT_DONE;
 }

@@ -104,7 +104,7 @@ int cmd_rebase(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "Expecting one image file name");
     if (!args.unchecked && !args.backing)
         return tool_fail_usage(tool, "Must specify backing file (-b) or use unsafe mode (-u)");
-    progress_init(&progress, args.progress && !args.quiet, 2);
+    progress_init(&progress, tool, args.progress && !args.quiet, 2);
     progress_start(&progress);
     int code = rebase(tool, &args, argv[optind]);
     if (code == EXIT_DONE)

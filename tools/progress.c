@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static volatile sig_atomic_t asked, interrupted;
 
@@ -27,10 +28,32 @@ static void catch_signal(int number, void (*handler)(int))
     sigaction(number, &action, NULL);
 }
 
+static double seconds_since(struct timespec began)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - began.tv_sec) + (double)(now.tv_nsec - began.tv_nsec) / 1e9;
+}
+
+/* "  3:05 left", wide enough to cover what stood there; nothing before it can be guessed. */
+static void print_time_left(const struct progress *progress, float percent)
+{
+    double gone = seconds_since(progress->began);
+    char text[32] = "";
+    if (percent > 0 && percent < 100 && gone >= 1) {
+        unsigned left = (unsigned)(gone * (double)(100 - percent) / (double)percent + 0.5);
+        snprintf(text, sizeof(text), "%u:%02u left", left / 60, left % 60);
+    }
+    printf("  %-14s", text);
+}
+
 static void print(struct progress *progress, float percent)
 {
     if (progress->shown) {
-        printf("    (%3.2f/100%%)\r", (double)percent);
+        printf("    (%3.2f/100%%)", (double)percent);
+        if (progress->tell_time)
+            print_time_left(progress, percent);
+        putchar('\r');
         fflush(stdout);
     } else if (asked) {
         asked = 0;
@@ -38,9 +61,11 @@ static void print(struct progress *progress, float percent)
     }
 }
 
-void progress_init(struct progress *progress, bool shown, float step)
+void progress_init(struct progress *progress, const struct tool *tool, bool shown, float step)
 {
     *progress = (struct progress){ .shown = shown, .step = step };
+    progress->tell_time = shown && !tool->as_qemu && isatty(STDOUT_FILENO);
+    clock_gettime(CLOCK_MONOTONIC, &progress->began);
     if (!shown)
         catch_signal(SIGUSR1, on_usr1);
 }

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The line of -p, as qemu-img prints it: "    (42.00/100%)" and a carriage return, at 0, at 100
- * and whenever the value moved by more than a step. Without -p, SIGUSR1 has the next change
- * print one such line on stderr.
+ * and whenever the value moved by more than a step. Under our own name a terminal is also told
+ * how long it may take. Without -p, SIGUSR1 has the next change print one such line on stderr.
  */
 #ifndef TOOLS_PROGRESS_H
 #define TOOLS_PROGRESS_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <time.h>
+
+#include "tool.h"
 
 struct progress {
-    bool shown;
+    bool shown, tell_time;
+    struct timespec began;
     float step; /* percent */
     float printed;
 };
 
-void progress_init(struct progress *progress, bool shown, float step);
+void progress_init(struct progress *progress, const struct tool *tool, bool shown, float step);
 
 /* Says 0. */
 void progress_start(struct progress *progress);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "text.h"
 
@@ -85,6 +86,16 @@ int tool_fail_error(const struct tool *tool, const char *where, const struct qim
     tool_fail(tool, "%s%s", where, err->text);
     tool_print_hint(err);
     return EXIT_FAILED;
+}
+
+void tool_advise(const struct tool *tool, const char *fmt, ...)
+{
+    va_list ap;
+    if (tool->as_qemu || !isatty(STDERR_FILENO))
+        return;
+    va_start(ap, fmt);
+    say_format(tool, ": try: ", fmt, ap);
+    va_end(ap);
 }
 
 void tool_warn(const struct tool *tool, const char *fmt, ...)

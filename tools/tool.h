@@ -59,6 +59,9 @@ int tool_fail_error(const struct tool *tool, const char *where, const struct qim
 /* The hints alone, a line each. */
 void tool_print_hint(const struct qimg_error *err);
 
+/* A line of advice that qemu-img does not give: only under our own name, and on a terminal. */
+void tool_advise(const struct tool *tool, const char *fmt, ...) TOOL_PRINTF(2, 3);
+
 /* "NAME: warning: TEXT" */
 void tool_warn(const struct tool *tool, const char *fmt, ...) TOOL_PRINTF(2, 3);
 
