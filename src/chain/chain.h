@@ -14,15 +14,19 @@ struct chain_map;
 
 struct layer {
     struct image *image;
-    char *name;          /* as shown and as relative names are joined to */
-    char *data_name;     /* of the data file; NULL = none */
+    char *name;      /* as shown and as relative names are joined to */
+    char *data_name; /* of the data file; NULL = none */
+    /* The image is only the file's bytes from window_off on (raw with offset= or size=; its
+     * image->size is the window's). The map adds window_off to host offsets. */
+    bool windowed;
+    uint64_t window_off;
 };
 
 struct qimg_image {
     struct qimg_context *context;
     struct layer *layers;
     unsigned layer_count;
-    uint64_t size;            /* of layer 0 */
+    uint64_t size; /* of layer 0 */
     struct chain_map *map;
     struct qimg_open_options options; /* strings are not kept */
 };

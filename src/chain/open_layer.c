@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One image: from a place to an open layer. The order is fixed: open the file, see that it is
+ * where the gate allows it, probe if nobody named a format, lock, and only then let the format
+ * read it. What a header names is never opened here but the data file, through the gate.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "bits.h"
+#include "cleanup.h"
+#include "open.h"
+
+#define PROBE_BYTES 512
+
+void layer_release(struct layer *layer)
+{
+    if (layer->image)
+        image_close(layer->image);
+    free(layer->name);
+    free(layer->data_name);
+    *layer = (struct layer){ 0 };
+}
+
+static void cleanup_file(struct io_file *const *file)
+{
+    io_file_close(*file);
+}
+
+/* --- the file ---------------------------------------------------------------------------- */
+
+static int explain_open(int rc, const char *driver, const char *path, bool direct,
+                        struct qimg_error *err)
+{
+    AUTO_FREE char *shown = gate_printable(path);
+    if (!shown)
+        return qimg_fail_memory(err);
+    if (rc == -EMEDIUMTYPE)
+        return qimg_fail(err, EINVAL, "'%s' driver requires '%s' to be a regular file", driver,
+                         shown);
+    if (rc == -EINVAL && direct)
+        return qimg_fail(err, EINVAL, "Could not open '%s': filesystem does not support O_DIRECT",
+                         shown);
+    return qimg_fail_errno(err, -rc, "Could not open '%s'", shown);
+}
+
+static int open_file(struct qimg_context *context, const char *path, const char *driver,
+                     const struct qimg_open_options *options, struct io_file **out,
+                     struct qimg_error *err)
+{
+    const enum qimg_cache cache = options->cache;
+    const struct io_open_options how = {
+        .writable = options->writable,
+        .direct = cache == QIMG_CACHE_NONE || cache == QIMG_CACHE_DIRECTSYNC,
+        .write_through = cache == QIMG_CACHE_WRITETHROUGH || cache == QIMG_CACHE_DIRECTSYNC,
+        .no_flush = cache == QIMG_CACHE_UNSAFE,
+    };
+    struct io_file *file = NULL;
+    const int rc = io_file_open(context->engine, path, &how, &file);
+    if (rc < 0)
+        return explain_open(rc, driver ? driver : "file", path, how.direct, err);
+    const bool want_device = driver && strcmp(driver, "host_device") == 0;
+    if (driver && want_device != file->is_device) {
+        io_file_close(file);
+        if (want_device)
+            return qimg_fail(err, EINVAL,
+                             "'host_device' driver requires '%s' to be either a "
+                             "character or block device",
+                             path);
+        return explain_open(-EMEDIUMTYPE, driver, path, false, err);
+    }
+    *out = file;
+    return 0;
+}
+
+/* --- the format -------------------------------------------------------------------------- */
+
+static bool is_protocol(const char *format)
+{
+    return strcmp(format, "file") == 0 || strcmp(format, "host_device") == 0;
+}
+
+/* The driver that was asked for; *out stays NULL where the content is to tell. A protocol's name
+ * in a format's place means the bytes of the file. */
+static int named_format(const struct open_request *request, const struct format_ops **out,
+                        struct qimg_error *err)
+{
+    const struct location *place = request->place;
+    const char *format = request->format ? request->format : place->format;
+    if (!format && place->protocol_only)
+        format = "raw";
+    if (!format)
+        return 0;
+    *out = format_find(is_protocol(format) ? "raw" : format);
+    if (!*out)
+        return qimg_fail(err, EINVAL, "Unknown driver '%s'", format);
+    if (request->format && place->protocol_only && !is_protocol(request->format))
+        return qimg_fail(err, EINVAL, "A block device must be specified for \"file\"");
+    return 0;
+}
+
+static void warn_guessed_raw(struct qimg_context *context, const char *name)
+{
+    context_note(context, QIMG_NOTE_PLAIN,
+                 "WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
+                 "         Automatically detecting the format is dangerous for raw images, write "
+                 "operations on block 0 will be restricted.\n"
+                 "         Specify the 'raw' format explicitly to remove the restrictions.",
+                 name);
+}
+
+static int probe_format(struct qimg_context *context, const struct open_request *request,
+                        struct io_file *file, const struct format_ops **out, struct qimg_error *err)
+{
+    uint8_t head[PROBE_BYTES] = { 0 };
+    size_t got = 0;
+    const int rc = io_read_exact(file, 0, head, sizeof(head), &got);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "Could not read image for determining its format");
+    *out = format_probe(head, got);
+    if (request->options->writable && strcmp((*out)->name, "raw") == 0)
+        warn_guessed_raw(context, request->place->display);
+    return 0;
+}
+
+/* --- raw with offset= and size= ------------------------------------------------------------ */
+
+static int set_window(struct layer *layer, const struct location *place, struct qimg_error *err)
+{
+    struct image *image = layer->image;
+    struct io_stat st;
+    if (place->raw_offset == 0 && !place->has_raw_size)
+        return 0;
+    if (strcmp(image->ops->name, "raw") != 0)
+        return qimg_fail(err, EINVAL, "Block format '%s' does not support the option '%s'",
+                         image->ops->name, place->raw_offset ? "offset" : "size");
+    const int rc = io_stat(image->file, &st);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "Could not get image size");
+    if (place->raw_offset > st.size)
+        return qimg_fail(err, EINVAL,
+                         "Offset (%" PRIu64 ") cannot be greater than size of the "
+                         "containing file (%" PRIu64 ")",
+                         place->raw_offset, st.size);
+    if (place->has_raw_size && place->raw_size > st.size - place->raw_offset)
+        return qimg_fail(err, EINVAL,
+                         "The sum of offset (%" PRIu64 ") and size (%" PRIu64
+                         ") has to be smaller or equal to the actual size of the containing file "
+                         "(%" PRIu64 ")",
+                         place->raw_offset, place->raw_size, st.size);
+    image->size =
+        place->has_raw_size ? place->raw_size : align_up(st.size - place->raw_offset, 512);
+    layer->windowed = true;
+    layer->window_off = place->raw_offset;
+    return 0;
+}
+
+/* --- one layer ----------------------------------------------------------------------------- */
+
+static int open_format(struct qimg_context *context, const struct open_request *request,
+                       struct io_file *file, struct layer *layer, struct qimg_error *err)
+{
+    const struct location *place = request->place;
+    const struct qimg_open_options *options = request->options;
+    const struct format_ops *ops = NULL;
+    TRY(named_format(request, &ops, err));
+    const bool probed = !ops;
+    if (probed)
+        TRY(probe_format(context, request, file, &ops, err));
+    const bool raw = strcmp(ops->name, "raw") == 0;
+    enum lock_use use = lock_use_of(options);
+    if (place->force_share && use != LOCK_WRITE)
+        use = options->info_only ? LOCK_INFO_FORCED : LOCK_FORCED;
+    TRY(lock_file(file, raw ? LOCK_RAW : LOCK_FORMAT, use, place->path, err));
+
+    const struct image_open_options how = { .writable = options->writable,
+                                            .info_only = options->info_only };
+    TRY(ops->open(file, &how, &layer->image, err));
+    if (probed && request->reference)
+        return gate_check_probed(context, request->reference, ops->name,
+                                 layer->image->backing_name || layer->image->needs_data_file, err);
+    return 0;
+}
+
+int open_layer(struct qimg_context *context, const struct open_request *request, struct layer *out,
+               struct qimg_error *err)
+{
+    const struct location *place = request->place;
+    const struct format_ops *named = NULL;
+    if (request->options->writable &&
+        (place->force_share || request->options->share == QIMG_SHARE_FORCE))
+        return qimg_fail(err, EINVAL, "force-share=on can only be used with read-only images");
+    if (request->options->writable && place->read_only)
+        return qimg_fail(err, EACCES, "Block node is read-only");
+    TRY(named_format(request, &named, err)); /* before any file is touched */
+
+    AUTO(cleanup_file) struct io_file *file = NULL;
+    TRY(open_file(context, place->path, place->driver, request->options, &file, err));
+    if (request->reference)
+        TRY(gate_check_opened(context, request->reference, file, err));
+
+    struct layer layer = { .name = strdup(place->display) };
+    int rc = layer.name ? open_format(context, request, file, &layer, err) : qimg_fail_memory(err);
+    if (layer.image)
+        file = NULL; /* the image's now */
+    if (rc == 0)
+        rc = set_window(&layer, place, err);
+    if (rc < 0) {
+        layer_release(&layer);
+        return rc;
+    }
+    *out = layer;
+    return 0;
+}
+
+/* --- the data file --------------------------------------------------------------------------- */
+
+/* Says so where QEMU, which looks in the current directory, would take another file. */
+static void note_other_data_file(const struct qimg_context *context, const struct layer *layer,
+                                 const char *path)
+{
+    const char *recorded = layer->image->data_file_name;
+    struct stat here, there;
+    if (strcmp(recorded, path) == 0 || stat(recorded, &here) < 0)
+        return;
+    if (stat(path, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino)
+        return;
+    context_note(context, QIMG_NOTE_WARNING,
+                 "data file '%s' of image '%s' is looked for in the image's directory; QEMU would "
+                 "take the one in the current directory",
+                 recorded, layer->name);
+}
+
+int open_data_file(struct qimg_context *context, struct layer *layer, const char *path,
+                   const struct qimg_open_options *options, struct qimg_error *err)
+{
+    const char *recorded = layer->image->data_file_name;
+    if (!recorded)
+        return qimg_fail(err, EINVAL, "'data-file' is required for this image");
+    const bool as_qemu = context->gate.policy == QIMG_POLICY_QEMU;
+    AUTO_FREE char *resolved = as_qemu ? strdup(recorded) : resolve_join(path, recorded);
+    if (!resolved)
+        return qimg_fail_memory(err);
+    const struct gate_request reference = {
+        .role = GATE_DATA_FILE, .holder = layer->name, .recorded = recorded, .path = resolved
+    };
+    bool probe;
+    TRY(gate_ask(context, &reference, &probe, err));
+    if (!as_qemu)
+        note_other_data_file(context, layer, resolved);
+
+    AUTO(cleanup_file) struct io_file *file = NULL;
+    TRY(open_file(context, resolved, NULL, options, &file, err));
+    TRY(gate_check_opened(context, &reference, file, err));
+    TRY(lock_file(file, LOCK_DATA_FILE, lock_use_of(options), resolved, err));
+    layer->data_name = TAKE(resolved);
+    layer->image->data_file = TAKE(file);
+    return 0;
+}

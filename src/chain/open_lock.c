@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which locks an opener takes, so that qimg and QEMU share and exclude each other as two QEMUs
+ * would (docs/formats/qcow2.md, locks). The table was read off QEMU's own locks.
+ */
+#include "open.h"
+
+#define CR IO_PERM_CONSISTENT_READ
+#define W  IO_PERM_WRITE
+#define RS IO_PERM_RESIZE
+
+static const struct io_lock locks[][LOCK_FORCED + 1] = {
+    [LOCK_FORMAT] = {
+        [LOCK_INFO] = { .uses = 0, .denies = W | RS },
+        [LOCK_READ] = { .uses = CR, .denies = W | RS },
+        [LOCK_SOURCE] = { .uses = CR, .denies = W | RS },
+        [LOCK_WRITE] = { .uses = CR | W | RS, .denies = W | RS },
+        [LOCK_INFO_FORCED] = { .uses = 0, .denies = 0 },
+        [LOCK_FORCED] = { .uses = CR, .denies = 0 },
+    },
+    [LOCK_RAW] = {
+        [LOCK_INFO] = { .uses = CR, .denies = 0 },
+        [LOCK_READ] = { .uses = CR, .denies = 0 },
+        [LOCK_SOURCE] = { .uses = CR, .denies = W | RS },
+        [LOCK_WRITE] = { .uses = CR | W, .denies = 0 },
+        [LOCK_INFO_FORCED] = { .uses = CR, .denies = 0 },
+        [LOCK_FORCED] = { .uses = CR, .denies = 0 },
+    },
+    [LOCK_DATA_FILE] = {
+        [LOCK_INFO] = { .uses = 0, .denies = 0 },
+        [LOCK_READ] = { .uses = CR, .denies = RS },
+        [LOCK_SOURCE] = { .uses = CR, .denies = W | RS },
+        [LOCK_WRITE] = { .uses = CR | W | RS, .denies = RS },
+        [LOCK_INFO_FORCED] = { .uses = 0, .denies = 0 },
+        [LOCK_FORCED] = { .uses = CR, .denies = 0 },
+    },
+};
+
+static const char *permission_name(enum io_permission permission)
+{
+    switch (permission) {
+    case IO_PERM_CONSISTENT_READ:
+        return "consistent read";
+    case IO_PERM_WRITE:
+        return "write";
+    case IO_PERM_WRITE_UNCHANGED:
+        return "write unchanged";
+    case IO_PERM_RESIZE:
+        break;
+    }
+    return "resize";
+}
+
+enum lock_use lock_use_of(const struct qimg_open_options *options)
+{
+    if (options->writable)
+        return LOCK_WRITE;
+    if (options->share == QIMG_SHARE_FORCE)
+        return options->info_only ? LOCK_INFO_FORCED : LOCK_FORCED;
+    if (options->share == QIMG_SHARE_SOURCE)
+        return LOCK_SOURCE;
+    return options->info_only ? LOCK_INFO : LOCK_READ;
+}
+
+int lock_file(struct io_file *file, enum lock_kind kind, enum lock_use use, const char *name,
+              struct qimg_error *err)
+{
+    struct io_lock_conflict conflict = { 0 };
+    const int rc = io_lock(file, locks[kind][use], &conflict);
+    if (rc == 0)
+        return 0;
+    if (rc != -EAGAIN)
+        return qimg_fail_errno(err, -rc, "Failed to lock '%s'", name);
+    if (conflict.byte)
+        (void)qimg_fail(err, EAGAIN, "Failed to lock byte %u", conflict.byte);
+    else
+        (void)qimg_fail(err, EAGAIN, "Failed to get %s\"%s\" lock",
+                        conflict.shared ? "shared " : "", permission_name(conflict.permission));
+    return qimg_hint(err, "Is another process using the image [%s]?", name);
+}
