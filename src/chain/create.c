@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Making an image: what was asked for, the backing file's word on size and format, the files.
+ *
+ * (1) Nothing is touched before all options and combinations are checked and announced.
+ * (2) An existing file is emptied only once its locks are held, and keeps its inode.
+ * (3) What fails is unlinked if this call made it, else left empty; never half a file.
+ * (4) The files, and the directories in which they are new, are durable on return.
+ */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "chain.h"
+#include "cleanup.h"
+#include "create_options.h"
+#include "file_lock.h"
+#include "resolve.h"
+#include "str.h"
+
+/* A file that an image consists of, while it is made. */
+struct new_file {
+    struct qimg_context *context;
+    const char *name; /* as shown */
+    char *path;
+    struct io_file *file;
+    bool emptied; /* (3) */
+};
+
+/* --- the backing file ------------------------------------------------------------------------ */
+
+/* The errors of opening begin with "Could not open 'NAME': ", which says too much here. */
+static void strip_open_prefix(struct qimg_error *err, const char *name)
+{
+    AUTO_FREE char *prefix = str_format("Could not open '%s': ", name);
+    const size_t len = prefix ? strlen(prefix) : 0;
+
+    if (len && strncmp(err->text, prefix, len) == 0)
+        memmove(err->text, err->text + len, strlen(err->text + len) + 1);
+}
+
+/* Strict: the next image alone, its own references are not followed. As QEMU: all of them. */
+static int open_backing(struct qimg_context *context, const char *full_name, const char *format,
+                        struct qimg_image **out, struct qimg_error *err)
+{
+    const bool alone = context->gate.policy != QIMG_POLICY_QEMU;
+    const struct qimg_open_options how = {
+        .format = format,
+        .info_only = alone,
+        .no_backing = alone,
+        .share = QIMG_SHARE_FORCE,
+    };
+
+    if (qimg_image_open(context, full_name, &how, out, err) == 0)
+        return 0;
+    strip_open_prefix(err, full_name);
+    return qimg_hint(err, "Could not open backing image.");
+}
+
+/* Opens the backing file that @options name; takes its size where none was given. */
+static int use_backing(struct qimg_context *context, const char *name,
+                       struct create_options *options, struct qimg_image **out,
+                       struct qimg_error *err)
+{
+    const char *backing = create_options_get(options, "backing_file");
+    const char *format = create_options_get(options, "backing_fmt");
+    uint64_t size;
+    AUTO_FREE char *full_name = resolve_full_name(name, backing);
+    if (!full_name)
+        return qimg_fail_memory(err);
+
+    TRY(open_backing(context, full_name, format, out, err));
+    if (!format) {
+        (void)qimg_fail(err, EINVAL, "Backing file specified without backing format");
+        return qimg_hint(err, "Detected format of %s.", qimg_image_format(*out));
+    }
+    if (!create_options_size(options, &size))
+        (void)create_options_set(options, "size", "", qimg_image_size(*out));
+    return 0;
+}
+
+/* --- options --------------------------------------------------------------------------------- */
+
+static int merge_parameters(const char *name, const struct qimg_create_options *asked,
+                            struct create_options *options, struct qimg_error *err)
+{
+    uint64_t size;
+
+    if (create_options_size(options, &size) && asked->has_size)
+        return qimg_fail(err, EINVAL, "The image size must be specified only once");
+    if (asked->has_size)
+        (void)create_options_set(options, "size", "", asked->size);
+    if (asked->backing_name && !create_options_set(options, "backing_file", asked->backing_name, 0))
+        return qimg_fail(err, EINVAL, "Backing file not supported for file format '%s'",
+                         options->format);
+    if (asked->backing_format &&
+        !create_options_set(options, "backing_fmt", asked->backing_format, 0))
+        return qimg_fail(err, EINVAL, "Backing format not supported for file format '%s'",
+                         options->format);
+
+    const char *backing = create_options_get(options, "backing_file");
+    if (backing && *backing == '\0')
+        return qimg_fail(err, EINVAL, "Expected backing file name, got empty string");
+    if (backing && strcmp(backing, name) == 0)
+        return qimg_fail(err, EINVAL,
+                         "Error: Trying to create an image with the same filename "
+                         "as the backing file");
+    return 0;
+}
+
+static int gather(struct qimg_context *context, const char *name,
+                  const struct qimg_create_options *asked, struct create_options *options,
+                  struct qimg_image **backing, struct qimg_error *err)
+{
+    uint64_t size;
+
+    TRY(create_options_parse(asked, options, err));
+    TRY(merge_parameters(name, asked, options, err));
+    const char *recorded = create_options_get(options, "backing_file");
+    if (recorded && !asked->backing_unchecked)
+        TRY(use_backing(context, name, options, backing, err));
+    if (recorded && !create_options_get(options, "backing_fmt"))
+        return qimg_fail(err, EINVAL, "Backing file specified without backing format");
+    if (!create_options_size(options, &size))
+        return qimg_fail(err, EINVAL, "Image creation needs a size parameter");
+    return 0;
+}
+
+static int announce(const char *name, const struct qimg_create_options *asked,
+                    const struct create_options *options, struct qimg_error *err)
+{
+    if (!asked->announce)
+        return 0;
+    AUTO_FREE char *line = create_options_announce(options, name);
+    if (!line)
+        return qimg_fail_memory(err);
+    asked->announce(asked->user, line);
+    return 0;
+}
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+static int create_failed(const char *name, const char *path, int code, struct qimg_error *err)
+{
+    struct stat st;
+
+    if (code == EMEDIUMTYPE && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        code = EISDIR;
+    if (code == EMEDIUMTYPE)
+        return qimg_fail(err, EINVAL, "'file' driver requires '%s' to be a regular file", name);
+    return qimg_fail_errno(err, code, "Could not create '%s'", name);
+}
+
+/* (4) */
+static int keep(struct new_file *new, struct qimg_error *err)
+{
+    int rc = 0;
+
+    if (new->file &&new->file->created)
+        rc = io_sync_directory(new->context->engine, new->path);
+    return rc < 0 ? qimg_fail_errno(err, -rc, "Could not flush the directory of '%s'", new->name)
+                  : 0;
+}
+
+/* (3) */
+static void discard(struct new_file *new)
+{
+    int rc = 0;
+
+    if (new->file &&new->file->created)
+        rc = io_unlink(new->context->engine, new->path);
+    else if (new->file &&new->emptied && !new->file->is_device)
+        rc = io_truncate(new->file, 0);
+    if (rc < 0)
+        context_note(new->context, QIMG_NOTE_WARNING,
+                     "%s: is incomplete and could not be taken away: %s", new->name, strerror(-rc));
+}
+
+static void new_file_release(struct new_file *new)
+{
+    io_file_close(new->file);
+    free(new->path);
+}
+
+static bool same_file(const struct io_file *a, const struct io_file *b)
+{
+    if (a->is_device && b->is_device)
+        return a->rdev == b->rdev;
+    return a->device == b->device && a->inode == b->inode;
+}
+
+/* By identity, not by name: ./a and a are one file, and emptying it would lose the backing. */
+static bool is_in_chain(const struct io_file *file, const struct qimg_image *backing)
+{
+    for (unsigned i = 0; backing && i < backing->layer_count; i++) {
+        const struct image *image = backing->layers[i].image;
+        if (same_file(file, image->file) || (image->data_file && same_file(file, image->data_file)))
+            return true;
+    }
+    return false;
+}
+
+/* A recorded data file is a literal file name: never json:, never a protocol. Relative to the
+ * image's directory; under QEMU's policy, to the current one. */
+static int place_data_file(struct qimg_context *context, const char *image_name,
+                           struct new_file *data, struct qimg_error *err)
+{
+    const size_t scheme = strcspn(data->name, ":/");
+
+    if (data->name[scheme] == ':')
+        return qimg_fail(err, EINVAL, "Unknown protocol '%.*s'", (int)scheme, data->name);
+    data->path = context->gate.policy == QIMG_POLICY_QEMU
+                     ? strdup(data->name)
+                     : resolve_full_name(image_name, data->name);
+    return data->path ? 0 : qimg_fail_memory(err);
+}
+
+static int place_image(struct qimg_context *context, struct new_file *image, struct qimg_error *err)
+{
+    struct location where = { 0 };
+    int rc = resolve_name(context, image->name, false, &where, err);
+
+    if (rc == 0)
+        image->path = TAKE(where.path);
+    else
+        strip_open_prefix(err, image->name);
+    location_release(&where);
+    return rc;
+}
+
+/* --- making it -------------------------------------------------------------------------------- */
+
+struct job {
+    struct new_file image, data;
+    struct create_spec spec;
+    const struct format_ops *format;
+    const struct qimg_image *backing;
+};
+
+static int check_identity(const struct new_file *new, const struct job *job, struct qimg_error *err)
+{
+    if (is_in_chain(new->file, job->backing))
+        return qimg_fail(err, EINVAL,
+                         "Error: Trying to create an image with the same filename "
+                         "as the backing file");
+    if (new != &job->data || !same_file(new->file, job->image.file))
+        return 0;
+    (void)qimg_fail(err, EAGAIN, "Failed to get shared \"resize\" lock");
+    return qimg_hint(err, "Is another process using the image [%s]?", new->name);
+}
+
+/* Opens or makes new->path; empties it once it is known whose it is, and locked. (2) */
+static int take_file(struct new_file *new, const struct job *job, struct qimg_error *err)
+{
+    static const struct io_lock creator = {
+        .uses = IO_PERM_WRITE | IO_PERM_RESIZE,
+        .denies = IO_PERM_RESIZE,
+    };
+    const struct io_open_options how = { .writable = true, .create = true };
+
+    int rc = io_file_open(new->context->engine, new->path, &how, &new->file);
+    if (rc < 0)
+        return create_failed(new->name, new->path, -rc, err);
+    TRY(check_identity(new, job, err));
+    TRY(file_lock(new->file, new->name, creator, err));
+    new->emptied = true;
+    rc = new->file->is_device ? 0 : io_truncate(new->file, 0);
+    return rc < 0 ? qimg_fail_errno(err, -rc, "Could not resize file") : 0;
+}
+
+static int make(struct job *job, struct qimg_error *err)
+{
+    struct qimg_context *context = job->image.context;
+
+    TRY(place_image(context, &job->image, err));
+    if (job->spec.data_file_name)
+        TRY(place_data_file(context, job->image.name, &job->data, err));
+    TRY(take_file(&job->image, job, err));
+    if (job->spec.data_file_name)
+        TRY(take_file(&job->data, job, err));
+    TRY(job->format->create(job->image.file, job->data.file, &job->spec, err));
+    TRY(keep(&job->data, err));
+    return keep(&job->image, err);
+}
+
+static void job_release(struct job *job)
+{
+    new_file_release(&job->image);
+    new_file_release(&job->data);
+}
+
+static int create(struct qimg_context *context, const char *name,
+                  const struct create_options *options, const struct qimg_image *backing,
+                  struct qimg_error *err)
+{
+    AUTO(job_release)
+    struct job job = {
+        .image = { .context = context, .name = name },
+        .format = format_find(options->format),
+        .backing = backing,
+    };
+    TRY(create_options_resolve(options, &job.spec, err));
+    job.data = (struct new_file){ .context = context, .name = job.spec.data_file_name };
+
+    int rc = make(&job, err);
+    if (rc == 0)
+        return 0;
+    discard(&job.data);
+    discard(&job.image);
+    if (rc == -EFBIG)
+        return qimg_fail(
+            err, EFBIG, "The image size is too large for file format '%s'%s", options->format,
+            strcmp(options->format, "qcow2") == 0 ? " (try using a larger cluster size)" : "");
+    return rc;
+}
+
+int qimg_create(struct qimg_context *context, const char *name,
+                const struct qimg_create_options *asked, struct qimg_error *err)
+{
+    struct create_options options;
+    struct qimg_image *backing = NULL;
+
+    int rc = gather(context, name, asked, &options, &backing, err);
+    if (rc == 0)
+        rc = announce(name, asked, &options, err);
+    if (rc == 0)
+        rc = create(context, name, &options, backing, err);
+    qimg_image_close(backing);
+    return rc < 0 ? qimg_within(err, "%s", name) : 0;
+}
