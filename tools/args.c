@@ -141,19 +141,39 @@ const char *args_option(const struct args_options *options, const char *key)
     return value;
 }
 
+static void print_help_row(const struct qimg_option_help *row)
+{
+    int width = printf("  %s=<%s>", row->name, row->type);
+    printf("%*s - %s\n", width < 24 ? 24 - width : 0, "", row->help);
+}
+
+/* Prints two tables that are sorted by name as one; of a name in both, @rows tells. */
+static void print_help_rows(const struct qimg_option_help *rows,
+                            const struct qimg_option_help *more)
+{
+    while (rows->name || more->name) {
+        int order = !rows->name ? 1 : !more->name ? -1 : strcmp(rows->name, more->name);
+        print_help_row(order > 0 ? more : rows);
+        rows += order <= 0;
+        more += order >= 0;
+    }
+}
+
 int args_options_help(const struct tool *tool, const char *format, bool file)
 {
-    const struct qimg_option_help *row = qimg_create_help(format);
-    if (!row)
+    static const struct qimg_option_help none[] = { { NULL, NULL, NULL } };
+    const struct qimg_option_help *rows = qimg_create_help(format);
+    const struct qimg_option_help *more = file ? qimg_create_help("file") : NULL;
+    if (!rows)
         return tool_fail(tool, "Unknown file format '%s'", format);
     if (file)
         printf("Supported options:\n");
     else
         printf("Supported %s options:\n", format);
-    for (; row->name; row++) {
-        int width = printf("  %s=<%s>", row->name, row->type);
-        printf("%*s - %s\n", width < 24 ? 24 - width : 0, "", row->help);
-    }
+    print_help_rows(rows, more ? more : none);
+    if (!file)
+        printf("\nThe protocol level may support further options.\n"
+               "Specify the target filename to include those options.\n");
     return EXIT_DONE;
 }
 
