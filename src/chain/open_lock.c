@@ -3,6 +3,7 @@
  * Which locks an opener takes, so that qimg and QEMU share and exclude each other as two QEMUs
  * would (docs/formats/qcow2.md, locks). The table was read off QEMU's own locks.
  */
+#include "file_lock.h"
 #include "open.h"
 
 #define CR IO_PERM_CONSISTENT_READ
@@ -36,21 +37,6 @@ static const struct io_lock locks[][LOCK_FORCED + 1] = {
     },
 };
 
-static const char *permission_name(enum io_permission permission)
-{
-    switch (permission) {
-    case IO_PERM_CONSISTENT_READ:
-        return "consistent read";
-    case IO_PERM_WRITE:
-        return "write";
-    case IO_PERM_WRITE_UNCHANGED:
-        return "write unchanged";
-    case IO_PERM_RESIZE:
-        break;
-    }
-    return "resize";
-}
-
 enum lock_use lock_use_of(const struct qimg_open_options *options)
 {
     if (options->writable)
@@ -65,16 +51,5 @@ enum lock_use lock_use_of(const struct qimg_open_options *options)
 int lock_file(struct io_file *file, enum lock_kind kind, enum lock_use use, const char *name,
               struct qimg_error *err)
 {
-    struct io_lock_conflict conflict = { 0 };
-    const int rc = io_lock(file, locks[kind][use], &conflict);
-    if (rc == 0)
-        return 0;
-    if (rc != -EAGAIN)
-        return qimg_fail_errno(err, -rc, "Failed to lock '%s'", name);
-    if (conflict.byte)
-        (void)qimg_fail(err, EAGAIN, "Failed to lock byte %u", conflict.byte);
-    else
-        (void)qimg_fail(err, EAGAIN, "Failed to get %s\"%s\" lock",
-                        conflict.shared ? "shared " : "", permission_name(conflict.permission));
-    return qimg_hint(err, "Is another process using the image [%s]?", name);
+    return file_lock(file, name, locks[kind][use], err);
 }
