@@ -54,11 +54,6 @@ static uint64_t padded_size(const struct qimg_image *image)
 
 /* --- what the maps say ---------------------------------------------------------------------- */
 
-static bool same_file(const struct io_file *a, const struct io_file *b)
-{
-    return a->device == b->device && a->inode == b->inode;
-}
-
 /* Both take the same stored bytes: what they read is equal, whatever it is. */
 static bool same_bytes(const struct compare *c, const struct run run[2])
 {
@@ -73,8 +68,8 @@ static bool same_bytes(const struct compare *c, const struct run run[2])
         return false;
     if (a->kind != RUN_DATA && a->kind != RUN_COMPRESSED)
         return false;
-    return same_file(layer_data_file(&c->options->a->layers[a->layer]),
-                     layer_data_file(&c->options->b->layers[b->layer]));
+    return io_same_file(layer_data_file(&c->options->a->layers[a->layer]),
+                        layer_data_file(&c->options->b->layers[b->layer]));
 }
 
 static bool proved_equal(const struct compare *c, const struct run run[2])

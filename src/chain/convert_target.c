@@ -2,57 +2,37 @@
 #include "convert_target.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bits.h"
 #include "chain.h"
 #include "cleanup.h"
+#include "create_options.h"
+#include "file_lock.h"
 #include "resolve.h"
 
-#define SECTOR 512u
+#define SECTOR      512u
 #define FIRST_BLOCK 4096u
 
 /* --- what -o says --------------------------------------------------------------------------- */
 
-static int parse_preallocation(const char *value, enum preallocation *out, struct qimg_error *err)
+/* As create reads it; the size is the sources', whatever -o says. */
+static int read_options(const struct qimg_convert_options *asked, uint64_t size,
+                        enum preallocation *preallocation, struct qimg_error *err)
 {
-    static const struct {
-        const char *name;
-        enum preallocation value;
-    } modes[] = {
-        { "off", PREALLOC_OFF },
-        { "falloc", PREALLOC_FALLOC },
-        { "full", PREALLOC_FULL },
+    const struct qimg_create_options as_create = {
+        .format = asked->target_format,
+        .options = asked->options,
+        .option_count = asked->option_count,
     };
+    struct create_options options;
+    struct create_spec spec;
 
-    for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
-        if (strcmp(modes[i].name, value) == 0) {
-            *out = modes[i].value;
-            return 0;
-        }
-    }
-    return qimg_fail(err, EINVAL, "Invalid parameter '%s'", value);
-}
-
-/* size= is overridden by the source's; nocow= and extent_size_hint= are wishes to file systems
- * that can follow them. */
-static int parse_raw_options(const struct qimg_convert_options *options,
-                             enum preallocation *preallocation, struct qimg_error *err)
-{
-    static const char *const known[] = { "size", "nocow", "extent_size_hint" };
-
-    for (size_t i = 0; i < options->option_count; i++) {
-        const struct qimg_option *option = &options->options[i];
-        bool found = false;
-
-        for (size_t k = 0; k < ARRAY_COUNT(known); k++)
-            found |= strcmp(option->key, known[k]) == 0;
-        if (strcmp(option->key, "preallocation") == 0) {
-            if (parse_preallocation(option->value, preallocation, err) < 0)
-                return qimg_within(err, "%s: error while converting raw", options->target);
-        } else if (!found) {
-            return qimg_fail(err, EINVAL, "Invalid parameter '%s'", option->key);
-        }
-    }
+    TRY(create_options_parse(&as_create, &options, err));
+    (void)create_options_set(&options, "size", "", size);
+    if (create_options_resolve(&options, &spec, err) < 0)
+        return qimg_within(err, "%s: error while converting raw", asked->target);
+    *preallocation = spec.preallocation;
     return 0;
 }
 
@@ -82,6 +62,10 @@ static int in_target(const struct convert_target *target, const char *name, stru
 static int open_failed(const struct convert_target *target, const char *name, int code,
                        struct qimg_error *err)
 {
+    struct stat st;
+
+    if (code == EMEDIUMTYPE && stat(target->path, &st) == 0 && S_ISDIR(st.st_mode))
+        code = EISDIR;
     if (code == EMEDIUMTYPE)
         (void)qimg_fail(err, EINVAL, "'file' driver requires '%s' to be a regular file", name);
     else
@@ -90,42 +74,12 @@ static int open_failed(const struct convert_target *target, const char *name, in
     return in_target(target, name, err);
 }
 
-static int lock_failed(const struct convert_target *target, const char *name, bool shared,
-                       const char *permission, struct qimg_error *err)
-{
-    (void)qimg_fail(err, EAGAIN, "Failed to get %s\"%s\" lock", shared ? "shared " : "",
-                    permission);
-    (void)in_target(target, name, err);
-    return qimg_hint(err, "Is another process using the image [%s]?", name);
-}
-
 static int lock(const struct convert_target *target, const char *name, struct io_lock want,
                 struct qimg_error *err)
 {
-    struct io_lock_conflict conflict = { 0 };
-    const char *permission = "consistent read";
-
-    int rc = io_lock(target->file, want, &conflict);
-    if (rc == 0)
+    if (file_lock(target->file, name, want, err) == 0)
         return 0;
-    if (rc != -EAGAIN) {
-        (void)qimg_fail_errno(err, -rc, "Failed to lock '%s'", name);
-        return in_target(target, name, err);
-    }
-    if (conflict.permission == IO_PERM_WRITE)
-        permission = "write";
-    else if (conflict.permission == IO_PERM_WRITE_UNCHANGED)
-        permission = "write unchanged";
-    else if (conflict.permission == IO_PERM_RESIZE)
-        permission = "resize";
-    return lock_failed(target, name, conflict.shared, permission, err);
-}
-
-static bool same_file(const struct io_file *a, const struct io_file *b)
-{
-    if (a->is_device && b->is_device)
-        return a->rdev == b->rdev;
-    return a->device == b->device && a->inode == b->inode;
+    return in_target(target, name, err);
 }
 
 /* Where the file system has no locks, this still keeps a source from being emptied. */
@@ -135,8 +89,8 @@ static bool is_source(const struct io_file *file, const struct qimg_convert_opti
         const struct qimg_image *image = options->sources[s];
         for (unsigned i = 0; i < image->layer_count; i++) {
             const struct image *layer = image->layers[i].image;
-            if (same_file(file, layer->file) ||
-                (layer->data_file && same_file(file, layer->data_file)))
+            if (io_same_file(file, layer->file) ||
+                (layer->data_file && io_same_file(file, layer->data_file)))
                 return true;
         }
     }
@@ -182,8 +136,11 @@ static int open_file(struct convert_target *target, const char *name,
     if (rc < 0)
         return open_failed(target, name, -rc, err);
     TRY(lock(target, name, target->fresh ? creator : writer, err));
-    if (is_source(target->file, options))
-        return lock_failed(target, name, false, "write", err);
+    if (is_source(target->file, options)) {
+        (void)qimg_fail(err, EAGAIN, "Failed to get \"write\" lock");
+        (void)qimg_hint(err, "Is another process using the image [%s]?", name);
+        return in_target(target, name, err);
+    }
     TRY(prepare(target, name, err));
     return target->fresh ? lock(target, name, writer, err) : 0;
 }
@@ -215,14 +172,16 @@ int convert_target_open(struct qimg_context *context, const struct qimg_convert_
     };
     TRY(find_format(options->target_format, &format, err));
     out->format = format->name;
-    TRY(parse_raw_options(options, &out->preallocation, err));
-    TRY(resolve_name(context, options->target, options->target_image_opts, &where, err));
-    if (where.format)
-        TRY(find_format(where.format, &format, err));
+    TRY(read_options(options, size, &out->preallocation, err));
+    int rc = resolve_name(context, options->target, options->target_image_opts, &where, err);
+    if (rc == 0 && where.format)
+        rc = find_format(where.format, &format, err);
+    if (rc == 0 && (where.raw_offset || where.has_raw_size))
+        rc = qimg_fail(err, ENOTSUP, "A target cannot be a part of a file (offset, size)");
     out->path = TAKE(where.path);
     location_release(&where);
-
-    int rc = open_file(out, options->target, options, err);
+    if (rc == 0)
+        rc = open_file(out, options->target, options, err);
     if (rc < 0) {
         /* An older file is not ours to empty: somebody may hold its lock. */
         const bool made = out->file && out->file->created;

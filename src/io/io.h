@@ -91,6 +91,14 @@ struct io_file {
     uint32_t memory_align;
 };
 
+/* Are these two openings of one file, or of one device? */
+static inline bool io_same_file(const struct io_file *a, const struct io_file *b)
+{
+    if (a->is_device && b->is_device)
+        return a->rdev == b->rdev;
+    return a->device == b->device && a->inode == b->inode;
+}
+
 /* What SEEK_DATA/SEEK_HOLE say about the bytes at one offset. */
 struct io_extent {
     uint64_t off, len;
