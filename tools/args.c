@@ -188,3 +188,14 @@ int args_open(const struct tool *tool, struct qimg_context *context, const char 
         return tool_fail_error(tool, "", &err);
     return EXIT_DONE;
 }
+
+const char *args_reason(const struct qimg_error *err, const char *name)
+{
+    static const char open[] = "Could not open '", close[] = "': ";
+    const size_t open_len = sizeof(open) - 1, name_len = strlen(name);
+    const char *text = err->text;
+    if (strncmp(text, open, open_len) != 0 || strncmp(text + open_len, name, name_len) != 0 ||
+        strncmp(text + open_len + name_len, close, sizeof(close) - 1) != 0)
+        return text;
+    return text + open_len + name_len + sizeof(close) - 1;
+}

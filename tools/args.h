@@ -49,4 +49,8 @@ int args_options_help(const struct tool *tool, const char *format, bool file);
 int args_open(const struct tool *tool, struct qimg_context *context, const char *name,
               const struct qimg_open_options *options, struct qimg_image **out);
 
+/* The library says "Could not open 'NAME': REASON", as qemu-img does for what is named on its
+ * command line: the reason alone, for where that is not the beginning. */
+const char *args_reason(const struct qimg_error *err, const char *name);
+
 #endif

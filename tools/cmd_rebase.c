@@ -4,6 +4,7 @@
  * nothing else, is there; without it the guest's data would have to be compared and copied.
  */
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "args.h"
@@ -49,6 +50,45 @@ static bool is_format(const char *name)
     return false;
 }
 
+/* Where @backing lies if the overlay @file names it. NULL: no memory. */
+static char *backing_path(const char *file, const char *backing)
+{
+    const char *slash = strrchr(file, '/'), *colon = strchr(backing, ':');
+    bool protocol = colon && !memchr(backing, '/', (size_t)(colon - backing));
+    char *path;
+    int dir = slash && *backing != '/' && !protocol ? (int)(slash + 1 - file) : 0;
+    return asprintf(&path, "%.*s%s", dir, file, backing) < 0 ? NULL : path;
+}
+
+/* What cannot be done yet is refused behind the complaints that qemu-img would have. */
+static int refuse_safe(struct tool *tool, struct qimg_context *context,
+                       const struct rebase_args *args, const char *file)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    struct qimg_image *image = NULL;
+    struct qimg_open_options options = {
+        .format = args->backing_format,
+        .no_backing = true,
+        .share = args->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_DEFAULT,
+    };
+    if (args->backing_format && !is_format(args->backing_format))
+        return tool_fail(tool, "Invalid format name: '%s'", args->backing_format);
+    char *path = backing_path(file, args->backing);
+    if (!path)
+        return tool_fail(tool, "out of memory");
+    int rc = *args->backing ? qimg_image_open(context, path, &options, &image, &err) : 0;
+    if (rc < 0)
+        tool_fail(tool, "Could not open new backing file '%s': %s", args->backing,
+                  args_reason(&err, path));
+    else
+        tool_fail(tool, "A rebase that compares and copies data is not available in this "
+                        "version; -u changes the name alone");
+    qimg_image_close(image);
+    free(path);
+    return EXIT_FAILED;
+}
+
 static int change_backing(struct tool *tool, const struct rebase_args *args,
                           struct qimg_image *image)
 {
@@ -57,9 +97,6 @@ static int change_backing(struct tool *tool, const struct rebase_args *args,
     const char *backing = args->backing && *args->backing ? args->backing : NULL;
     if (args->backing_format && !is_format(args->backing_format))
         return tool_fail(tool, "Invalid format name: '%s'", args->backing_format);
-    if (!args->unchecked)
-        return tool_fail(tool, "A rebase that compares and copies data is not available in this "
-                               "version; -u changes the name alone");
     if (qimg_image_set_backing(image, backing, backing ? args->backing_format : NULL, &err) < 0)
         return tool_fail_error(tool, "", &err);
     return EXIT_DONE;
@@ -86,7 +123,8 @@ static int rebase(struct tool *tool, const struct rebase_args *args, const char 
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);
     if (code == EXIT_DONE) {
-        code = change_backing(tool, args, image);
+        code = args->unchecked ? change_backing(tool, args, image)
+                               : refuse_safe(tool, context, args, file);
         qimg_image_close(image);
     }
     qimg_context_free(context);

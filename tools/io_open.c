@@ -46,18 +46,6 @@ int io_open_letter(struct io *io, struct io_open *open, int letter, const char *
     }
 }
 
-/* The library says "Could not open 'NAME': REASON", as qemu-img; qemu-io begins otherwise. */
-static const char *reason(const struct qimg_error *err, const char *name)
-{
-    char prefix[64];
-    size_t len = strlen(name);
-    snprintf(prefix, sizeof(prefix), "Could not open '");
-    size_t at = strlen(prefix);
-    bool same = strncmp(err->text, prefix, at) == 0 && strncmp(err->text + at, name, len) == 0 &&
-                strncmp(err->text + at + len, "': ", 3) == 0;
-    return same ? err->text + at + len + 3 : err->text;
-}
-
 int io_open_image(struct io *io, const char *name, const struct io_open *open)
 {
     struct qimg_error err;
@@ -72,7 +60,7 @@ int io_open_image(struct io *io, const char *name, const struct io_open *open)
     else if (open->copy_on_read && open->read_only)
         why = "Can't use copy-on-read on read-only device";
     else if (qimg_image_open(io->context, name, &open->options, &io->image, &err) < 0)
-        why = reason(&err, name);
+        why = args_reason(&err, name);
     if (!why)
         return 0;
     tool_fail(io->tool, "can't open device %s: %s", name, why);
