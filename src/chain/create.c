@@ -113,7 +113,7 @@ static int gather(struct qimg_context *context, const char *name,
 {
     uint64_t size;
 
-    TRY(create_options_parse(asked, options, err));
+    TRY(create_options_parse(options, asked->options, asked->option_count, err));
     TRY(merge_parameters(name, asked, options, err));
     const char *recorded = create_options_get(options, "backing_file");
     if (recorded && !asked->backing_unchecked)
@@ -233,7 +233,7 @@ struct job {
     struct new_file image, data;
     struct create_spec spec;
     const struct format_ops *format;
-    const struct qimg_image *backing;
+    struct qimg_image *backing; /* NULL = none, or not to be opened */
 };
 
 static int check_identity(const struct new_file *new, const struct job *job, struct qimg_error *err)
@@ -271,7 +271,6 @@ static int make(struct job *job, struct qimg_error *err)
 {
     struct qimg_context *context = job->image.context;
 
-    TRY(place_image(context, &job->image, err));
     if (job->spec.data_file_name)
         TRY(place_data_file(context, job->image.name, &job->data, err));
     TRY(take_file(&job->image, job, err));
@@ -286,26 +285,21 @@ static void job_release(struct job *job)
 {
     new_file_release(&job->image);
     new_file_release(&job->data);
+    qimg_image_close(job->backing);
 }
 
-static int create(struct qimg_context *context, const char *name,
-                  const struct create_options *options, const struct qimg_image *backing,
-                  struct qimg_error *err)
+/* The options are whole and announced: makes what they say. */
+static int create(struct job *job, const struct create_options *options, struct qimg_error *err)
 {
-    AUTO(job_release)
-    struct job job = {
-        .image = { .context = context, .name = name },
-        .format = format_find(options->format),
-        .backing = backing,
-    };
-    TRY(create_options_resolve(options, &job.spec, err));
-    job.data = (struct new_file){ .context = context, .name = job.spec.data_file_name };
+    TRY(create_options_resolve(options, &job->spec, err));
+    job->format = format_find(options->format);
+    job->data.name = job->spec.data_file_name;
 
-    int rc = make(&job, err);
+    int rc = make(job, err);
     if (rc == 0)
         return 0;
-    discard(&job.data);
-    discard(&job.image);
+    discard(&job->data);
+    discard(&job->image);
     if (rc == -EFBIG)
         return qimg_fail(
             err, EFBIG, "The image size is too large for file format '%s'%s", options->format,
@@ -317,13 +311,20 @@ int qimg_create(struct qimg_context *context, const char *name,
                 const struct qimg_create_options *asked, struct qimg_error *err)
 {
     struct create_options options;
-    struct qimg_image *backing = NULL;
+    AUTO(job_release)
+    struct job job = {
+        .image = { .context = context, .name = name },
+        .data = { .context = context },
+    };
 
-    int rc = gather(context, name, asked, &options, &backing, err);
+    int rc = create_options_init(&options, asked->format, err);
+    if (rc == 0)
+        rc = place_image(context, &job.image, err);
+    if (rc == 0)
+        rc = gather(context, name, asked, &options, &job.backing, err);
     if (rc == 0)
         rc = announce(name, asked, &options, err);
     if (rc == 0)
-        rc = create(context, name, &options, backing, err);
-    qimg_image_close(backing);
+        rc = create(&job, &options, err);
     return rc < 0 ? qimg_within(err, "%s", name) : 0;
 }

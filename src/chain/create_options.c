@@ -155,26 +155,30 @@ static int parse_value(const struct create_row *row, const char *text, struct cr
     return 0;
 }
 
-int create_options_parse(const struct qimg_create_options *asked, struct create_options *out,
-                         struct qimg_error *err)
+int create_options_init(struct create_options *options, const char *format, struct qimg_error *err)
 {
-    const char *format = asked->format ? asked->format : "raw";
-
-    *out = (struct create_options){ .format = format };
-    if (strcmp(format, "qcow2") == 0) {
-        out->rows = qcow2_rows;
-        out->row_count = ARRAY_COUNT(qcow2_rows);
-    } else if (strcmp(format, "raw") == 0) {
-        out->rows = raw_rows;
-        out->row_count = ARRAY_COUNT(raw_rows);
-    } else {
-        return qimg_fail(err, ENOENT, "Unknown file format '%s'", format);
+    *options = (struct create_options){ .format = format ? format : "raw" };
+    if (strcmp(options->format, "qcow2") == 0) {
+        options->rows = qcow2_rows;
+        options->row_count = ARRAY_COUNT(qcow2_rows);
+        return 0;
     }
-    for (size_t i = 0; i < asked->option_count; i++) {
-        const size_t at = find_row(out, asked->options[i].key);
-        if (at == out->row_count)
-            return qimg_fail(err, EINVAL, "Invalid parameter '%s'", asked->options[i].key);
-        TRY(parse_value(&out->rows[at], asked->options[i].value, &out->values[at], err));
+    if (strcmp(options->format, "raw") == 0) {
+        options->rows = raw_rows;
+        options->row_count = ARRAY_COUNT(raw_rows);
+        return 0;
+    }
+    return qimg_fail(err, ENOENT, "Unknown file format '%s'", options->format);
+}
+
+int create_options_parse(struct create_options *options, const struct qimg_option *given,
+                         size_t count, struct qimg_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const size_t at = find_row(options, given[i].key);
+        if (at == options->row_count)
+            return qimg_fail(err, EINVAL, "Invalid parameter '%s'", given[i].key);
+        TRY(parse_value(&options->rows[at], given[i].value, &options->values[at], err));
     }
     return 0;
 }

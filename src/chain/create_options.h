@@ -27,9 +27,13 @@ struct create_options {
     struct create_value values[CREATE_OPTIONS_MAX];
 };
 
-/* Reads -o. -ENOENT: no such format. Errors are QEMU's, without the file's name. */
-MUST_CHECK int create_options_parse(const struct qimg_create_options *asked,
-                                    struct create_options *out, struct qimg_error *err);
+/* An empty set for @format (NULL = raw). -ENOENT: no such format. */
+MUST_CHECK int create_options_init(struct create_options *options, const char *format,
+                                   struct qimg_error *err);
+
+/* Reads -o. Errors are QEMU's, without the file's name. */
+MUST_CHECK int create_options_parse(struct create_options *options, const struct qimg_option *given,
+                                    size_t count, struct qimg_error *err);
 
 /* NULL: not given. */
 const char *create_options_get(const struct create_options *options, const char *name);
