@@ -20,15 +20,11 @@
 static int read_options(const struct qimg_convert_options *asked, uint64_t size,
                         enum preallocation *preallocation, struct qimg_error *err)
 {
-    const struct qimg_create_options as_create = {
-        .format = asked->target_format,
-        .options = asked->options,
-        .option_count = asked->option_count,
-    };
     struct create_options options;
     struct create_spec spec;
 
-    TRY(create_options_parse(&as_create, &options, err));
+    TRY(create_options_init(&options, asked->target_format, err));
+    TRY(create_options_parse(&options, asked->options, asked->option_count, err));
     (void)create_options_set(&options, "size", "", size);
     if (create_options_resolve(&options, &spec, err) < 0)
         return qimg_within(err, "%s: error while converting raw", asked->target);

@@ -181,19 +181,13 @@ static void new_file_release(struct new_file *new)
     free(new->path);
 }
 
-static bool same_file(const struct io_file *a, const struct io_file *b)
-{
-    if (a->is_device && b->is_device)
-        return a->rdev == b->rdev;
-    return a->device == b->device && a->inode == b->inode;
-}
-
 /* By identity, not by name: ./a and a are one file, and emptying it would lose the backing. */
 static bool is_in_chain(const struct io_file *file, const struct qimg_image *backing)
 {
     for (unsigned i = 0; backing && i < backing->layer_count; i++) {
         const struct image *image = backing->layers[i].image;
-        if (same_file(file, image->file) || (image->data_file && same_file(file, image->data_file)))
+        if (io_same_file(file, image->file) ||
+            (image->data_file && io_same_file(file, image->data_file)))
             return true;
     }
     return false;
@@ -242,7 +236,7 @@ static int check_identity(const struct new_file *new, const struct job *job, str
         return qimg_fail(err, EINVAL,
                          "Error: Trying to create an image with the same filename "
                          "as the backing file");
-    if (new != &job->data || !same_file(new->file, job->image.file))
+    if (new != &job->data || !io_same_file(new->file, job->image.file))
         return 0;
     (void)qimg_fail(err, EAGAIN, "Failed to get shared \"resize\" lock");
     return qimg_hint(err, "Is another process using the image [%s]?", new->name);
