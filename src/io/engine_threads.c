@@ -2,45 +2,90 @@
  *
  * Queues whose requests are done by threads that wait for the kernel. Small buffered requests
  * are tried in the submitting thread first: what lies in the page cache costs one system call
- * there, and handing it over costs more than the call itself.
+ * there, and handing it over costs more than the call itself (engine.c has the figures). Reads
+ * do not wait there (RWF_NOWAIT); what the cache lacks goes to a thread. tmpfs has no such flag,
+ * and no need of one.
  */
-#include <assert.h>
+#include <linux/magic.h>
 #include <stdlib.h>
+#include <sys/vfs.h>
 
+#include "bits.h"
 #include "queue.h"
 
 #define INLINE_PIECES 16
 
+/* In queues for large requests these are copied by threads, several at once; smaller ones are
+ * done before a thread has woken up. */
+#define INLINE_SMALL (64 * KiB)
+
 struct threads_queue {
     struct posix_queue base;
-    bool inline_first; /* small buffered requests: see above */
+    bool large;
 };
 
-/* Reads what the page cache has, without waiting. True: complete. False: a thread has to go on
- * from request->done. */
+/* What to say to preadv2() so that it does not wait; once a file was found not to know the flag,
+ * nothing where it is memory anyway, and -1 where reading may wait. */
+static int cached_flags(const struct posix_file *file)
+{
+    switch (atomic_load_explicit(&file->cached_reads, memory_order_relaxed)) {
+    case CACHED_READS_NOWAIT:
+        return RWF_NOWAIT;
+    case CACHED_READS_PLAIN:
+        return 0;
+    default:
+        return -1;
+    }
+}
+
+static void no_nowait(struct posix_file *file, int fd)
+{
+    struct statfs fs;
+    const bool memory = fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+
+    atomic_store_explicit(&file->cached_reads, memory ? CACHED_READS_PLAIN : CACHED_READS_NEVER,
+                          memory_order_relaxed);
+}
+
+/* Reads on from request->done while the page cache has it. 0: all, or up to the end of the file. */
+static int read_on(struct posix_file *file, int fd, struct io_request *request)
+{
+    struct iovec pieces[INLINE_PIECES];
+
+    while (request->done < request->len) {
+        const int flags = cached_flags(file);
+        const unsigned count = request_slice(request, request->done, pieces, INLINE_PIECES);
+        const off_t off = (off_t)(request->off + request->done);
+        if (flags < 0)
+            return -EAGAIN;
+        const ssize_t n = preadv2(fd, pieces, (int)count, off, flags);
+        if (n == 0)
+            return 0;
+        if (n > 0)
+            request->done += (uint64_t)n;
+        else if (errno == EOPNOTSUPP && flags == RWF_NOWAIT)
+            no_nowait(file, fd);
+        else
+            return -errno;
+    }
+    return 0;
+}
+
+/* True: complete. False: a thread has to go on, and meets whatever error there is. */
 static bool read_cached(struct io_request *request)
 {
     struct posix_file *file = posix_file(request->file);
-    struct iovec pieces[INLINE_PIECES];
-    ssize_t n = 0;
 
     if (request->file->options.direct)
         return false;
     const int fd = posix_pin(file);
     if (fd < 0)
         return false;
-    while (request->done < request->len) {
-        const unsigned count = request_slice(request, request->done, pieces, INLINE_PIECES);
-        n = preadv2(fd, pieces, (int)count, (off_t)(request->off + request->done), RWF_NOWAIT);
-        if (n <= 0)
-            break;
-        request->done += (uint64_t)n;
-    }
+    const int rc = read_on(file, fd, request);
     posix_unpin(file);
-    if (n < 0)
-        return false;
-    request_finish_read(request);
-    return true;
+    if (rc == 0)
+        request_finish_read(request);
+    return rc == 0;
 }
 
 /* Small buffered writes end in the page cache: a copy, seldom a wait. */
@@ -54,9 +99,9 @@ static bool write_cached(struct io_request *request)
     return true;
 }
 
-static bool done_inline(struct threads_queue *queue, struct io_request *request)
+static bool done_inline(const struct threads_queue *queue, struct io_request *request)
 {
-    if (!queue->inline_first)
+    if (queue->large && request->len > INLINE_SMALL)
         return false;
     if (request->op == IO_READ)
         return read_cached(request);
@@ -136,7 +181,7 @@ int threads_queue_new(struct posix_engine *engine, const struct io_queue_profile
     if (!queue)
         return -ENOMEM;
     posix_queue_init(&queue->base, engine, &threads_queue_ops, profile->depth);
-    queue->inline_first = !profile->large && !profile->direct;
+    queue->large = profile->large;
     *out = &queue->base.base;
     return 0;
 }

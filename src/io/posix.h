@@ -30,6 +30,9 @@ struct posix_engine {
     atomic_int ring_refused; /* errno with which the kernel refused a ring, 0 so far */
 };
 
+/* How a file is read in a thread that must not wait (engine_threads.c). */
+enum cached_reads { CACHED_READS_NOWAIT, CACHED_READS_PLAIN, CACHED_READS_NEVER };
+
 struct posix_file {
     struct io_file base;
     char *name;
@@ -40,6 +43,7 @@ struct posix_file {
     struct io_lock held;            /* locks, under lock_order */
     pthread_mutex_t lock_order;
     atomic_bool no_zero_range, no_punch; /* what the file system was found not to do */
+    atomic_int cached_reads;             /* enum cached_reads */
 };
 
 static inline struct posix_file *posix_file(struct io_file *file)
