@@ -57,6 +57,8 @@ static int copy_gate(const struct qimg_gate_options *in, struct qimg_gate_option
     out->allow_formats = NULL;
     if (out->max_depth == 0)
         out->max_depth = LIMIT_CHAIN_DEPTH;
+    if (out->max_depth > UINT16_MAX) /* the map counts layers in 16 bits */
+        out->max_depth = UINT16_MAX;
     TRY(copy_list(in->allow_dirs, &out->allow_dirs));
     return copy_list(in->allow_formats, &out->allow_formats);
 }
@@ -137,8 +139,8 @@ void qimg_context_stats(const struct qimg_context *context, struct qimg_stats *o
     };
 }
 
-void context_note(const struct qimg_context *context, enum qimg_note_level level,
-                  const char *fmt, ...)
+void context_note(const struct qimg_context *context, enum qimg_note_level level, const char *fmt,
+                  ...)
 {
     if (!context->note)
         return;

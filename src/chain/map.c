@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The merged map's windows: which part of the guest's disk is resolved, for how long it stays,
+ * and look-ups in it. Invariants: (1) windows do not overlap and are sorted; (2) a window's runs
+ * never change once it is in the index; (3) memory of all windows stays within the budget, the
+ * one just loaded aside; (4) no window is so large that full fragmentation would take more than
+ * a quarter of the budget, so (3) can always be kept.
+ *
+ * Threads: the index is under a read-write lock that is never held during I/O; loads take turns
+ * on a mutex of their own, so that reads of what is resolved go on meanwhile.
+ */
+#include "map.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bits.h"
+#include "checked.h"
+#include "cleanup.h"
+#include "limits.h"
+#include "map_run.h"
+
+#define WINDOW_MIN     (64 * KiB)
+#define TABLE_SLICE    (4 * KiB)  /* of each layer's tables: what the first window asks for */
+#define TABLE_LARGEST  (64 * KiB) /* and what the largest does */
+#define RAW_WINDOW     (64 * MiB) /* the same where no layer has tables */
+#define RAW_LARGEST    (16 * GiB)
+#define TABLES_AT_ONCE (2 * MiB) /* enough to keep a device busy, little enough for the caches */
+
+static_assert(TABLES_AT_ONCE <= LIMIT_TABLE_BATCH, "a batch of tables is bounded");
+
+struct window {
+    struct qimg_range guest;
+    struct packed_run_vec runs;
+    atomic_uint_least64_t used; /* when last looked at, in ticks */
+};
+
+DEFINE_VEC(window_vec, struct window *)
+
+struct chain_map {
+    struct qimg_image *image;
+    uint64_t budget;
+    uint64_t smallest, largest; /* windows, powers of two */
+
+    pthread_rwlock_t lock; /* of windows and bytes */
+    struct window_vec windows;
+    uint64_t bytes;
+    atomic_uint_least64_t ticks;
+
+    pthread_mutex_t loading; /* of what follows, and of loading itself */
+    unsigned growth;         /* the next window is smallest << growth */
+    uint64_t last_end;       /* of the window loaded last */
+};
+
+/* --- sizes ------------------------------------------------------------------------------------ */
+
+static uint64_t pow2_floor(uint64_t n)
+{
+    return n ? UINT64_C(1) << (63 - __builtin_clzll(n)) : 0;
+}
+
+/* Guest bytes that @bytes of an image's tables describe. */
+static uint64_t table_guest(const struct image *image, uint64_t bytes)
+{
+    return bytes / 8 * image->cluster_size;
+}
+
+static void choose_sizes(struct chain_map *map)
+{
+    const struct qimg_image *image = map->image;
+    uint64_t unit = UINT64_MAX;
+    for (unsigned i = 0; i < image->layer_count; i++) {
+        const struct image *layer = image->layers[i].image;
+        unit = min_u64(unit, layer->map_unit);
+        if (!layer->ops->map_plan)
+            continue;
+        map->smallest = max_u64(map->smallest, table_guest(layer, TABLE_SLICE));
+        map->largest = max_u64(map->largest, table_guest(layer, TABLE_LARGEST));
+    }
+    if (map->largest == 0) {
+        map->smallest = RAW_WINDOW;
+        map->largest = RAW_LARGEST;
+    }
+    const uint64_t runs = max_u64(map->budget / 4 / sizeof(struct packed_run), 1);
+    const uint64_t held = max_u64(pow2_floor(runs) * pow2_floor(unit), WINDOW_MIN); /* (4) */
+    map->largest = max_u64(min_u64(map->largest, held), WINDOW_MIN);
+    map->smallest = min_u64(max_u64(map->smallest, WINDOW_MIN), map->largest);
+}
+
+int chain_map_new(struct qimg_image *image, uint64_t budget, struct chain_map **out)
+{
+    struct chain_map *map = calloc(1, sizeof(*map));
+    if (!map)
+        return -ENOMEM;
+    map->image = image;
+    map->budget = budget;
+    pthread_rwlock_init(&map->lock, NULL);
+    pthread_mutex_init(&map->loading, NULL);
+    choose_sizes(map);
+    *out = map;
+    return 0;
+}
+
+/* --- windows ---------------------------------------------------------------------------------- */
+
+static uint64_t window_bytes(const struct window *w)
+{
+    return sizeof(*w) + sizeof(w) + w->runs.count * sizeof(struct packed_run);
+}
+
+static void window_free(struct window *w)
+{
+    packed_run_vec_release(&w->runs);
+    free(w);
+}
+
+/* Index of the first window that ends after @off. Needs map->lock. */
+static size_t window_after(const struct chain_map *map, uint64_t off)
+{
+    size_t low = 0, high = map->windows.count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (range_end(map->windows.items[middle]->guest) > off)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static struct window *window_at(const struct chain_map *map, uint64_t off)
+{
+    const size_t i = window_after(map, off);
+    if (i == map->windows.count || map->windows.items[i]->guest.off > off)
+        return NULL;
+    return map->windows.items[i];
+}
+
+/* Needs map->lock for writing. */
+static void drop_window(struct chain_map *map, size_t i)
+{
+    struct window *w = map->windows.items[i];
+    map->bytes -= window_bytes(w);
+    atomic_fetch_sub(&map->image->context->map_bytes, window_bytes(w));
+    window_free(w);
+    map->windows.count--;
+    memmove(&map->windows.items[i], &map->windows.items[i + 1],
+            (map->windows.count - i) * sizeof(map->windows.items[0]));
+}
+
+/* Makes room for @more bytes by dropping what was not looked at for longest. Returns whether
+ * anything had to go. Needs map->lock for writing. */
+static bool make_room(struct chain_map *map, uint64_t more)
+{
+    bool evicted = false;
+    while (map->windows.count > 0 && map->bytes + more > map->budget) {
+        size_t oldest = 0;
+        for (size_t i = 1; i < map->windows.count; i++)
+            if (map->windows.items[i]->used < map->windows.items[oldest]->used)
+                oldest = i;
+        drop_window(map, oldest);
+        evicted = true;
+    }
+    return evicted;
+}
+
+/* Takes over @w on success. Needs map->lock for writing. */
+static int insert_window(struct chain_map *map, struct window *w, bool *evicted)
+{
+    *evicted = make_room(map, window_bytes(w));
+    TRY(window_vec_reserve(&map->windows, 1));
+    const size_t i = window_after(map, w->guest.off);
+    memmove(&map->windows.items[i + 1], &map->windows.items[i],
+            (map->windows.count - i) * sizeof(map->windows.items[0]));
+    map->windows.items[i] = w;
+    map->windows.count++;
+    map->bytes += window_bytes(w);
+    atomic_fetch_add(&map->image->context->map_bytes, window_bytes(w));
+    return 0;
+}
+
+void chain_map_free(struct chain_map *map)
+{
+    if (!map)
+        return;
+    atomic_fetch_sub(&map->image->context->map_bytes, map->bytes);
+    for (size_t i = 0; i < map->windows.count; i++)
+        window_free(map->windows.items[i]);
+    window_vec_release(&map->windows);
+    pthread_rwlock_destroy(&map->lock);
+    pthread_mutex_destroy(&map->loading);
+    free(map);
+}
+
+/* --- loading ---------------------------------------------------------------------------------- */
+
+/* The window to load for @off: aligned, between its neighbours. Returns false where @off is
+ * resolved already. */
+static bool choose_window(struct chain_map *map, uint64_t off, struct qimg_range *out)
+{
+    const uint64_t size = min_u64(map->smallest << map->growth, map->largest);
+    uint64_t begin = align_down(off, size);
+    uint64_t end = min_u64(size, map->image->size - begin) + begin;
+
+    pthread_rwlock_rdlock(&map->lock);
+    const size_t i = window_after(map, off);
+    const bool missing = i == map->windows.count || map->windows.items[i]->guest.off > off;
+    if (i > 0)
+        begin = max_u64(begin, range_end(map->windows.items[i - 1]->guest));
+    if (i < map->windows.count)
+        end = min_u64(end, map->windows.items[i]->guest.off);
+    pthread_rwlock_unlock(&map->lock);
+    *out = (struct qimg_range){ begin, end - begin };
+    return missing;
+}
+
+/* Windows grow while memory is plenty or the disk is read in order; when windows had to go, the
+ * next random miss starts small again. */
+static void learn(struct chain_map *map, struct qimg_range loaded, bool evicted)
+{
+    const bool in_order = loaded.off == map->last_end;
+    map->last_end = range_end(loaded);
+    if (evicted && !in_order)
+        map->growth = 0;
+    else if (map->smallest << map->growth < map->largest)
+        map->growth++;
+}
+
+/* Needs map->loading. */
+static int load_window(struct chain_map *map, uint64_t off)
+{
+    struct qimg_range guest;
+    if (!choose_window(map, off, &guest))
+        return 0;
+    struct window *w = calloc(1, sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    w->guest = guest;
+    bool evicted = false;
+    int rc = map_load(map->image, guest, TABLES_AT_ONCE, &w->runs);
+    if (rc == 0) {
+        w->used = ++map->ticks;
+        pthread_rwlock_wrlock(&map->lock);
+        rc = insert_window(map, w, &evicted);
+        pthread_rwlock_unlock(&map->lock);
+    }
+    if (rc < 0) {
+        window_free(w);
+        return rc;
+    }
+    atomic_fetch_add_explicit(&map->image->context->map_misses, 1, memory_order_relaxed);
+    learn(map, guest, evicted);
+    return 0;
+}
+
+/* --- looking up --------------------------------------------------------------------------------
+ */
+
+/* Index of the run that holds @off. */
+static size_t run_at(const struct window *w, uint64_t off)
+{
+    size_t low = 0, high = w->runs.count; /* items[low] begins at or before @off */
+    while (high - low > 1) {
+        const size_t middle = low + (high - low) / 2;
+        if (w->runs.items[middle].guest_off <= off)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct run unpack_run(const struct qimg_image *image, const struct packed_run *packed,
+                             struct qimg_range part)
+{
+    struct run run = { .guest_off = part.off,
+                       .len = part.len,
+                       .host_off = packed->host_off,
+                       .packed_len = packed->packed_len,
+                       .layer = packed->layer,
+                       .kind = packed->kind,
+                       .codec = packed->codec };
+    if (packed->kind == RUN_COMPRESSED) {
+        const uint32_t cluster = image->layers[packed->layer].image->cluster_size;
+        run.skip = (uint32_t)(part.off & (cluster - 1));
+    } else if (packed->host_off != QIMG_NO_OFFSET) {
+        run.host_off += part.off - packed->guest_off;
+    }
+    return run;
+}
+
+/* Does @b go on where @a stops, so that one run says both? */
+static bool goes_on(const struct run *a, const struct run *b)
+{
+    if (a->kind != b->kind || a->layer != b->layer || a->kind == RUN_COMPRESSED)
+        return false;
+    if (a->host_off == QIMG_NO_OFFSET || b->host_off == QIMG_NO_OFFSET)
+        return a->host_off == b->host_off;
+    return a->host_off + a->len == b->host_off;
+}
+
+/* Where look-ups put runs. */
+struct run_sink {
+    struct run *out;
+    size_t max, count;
+    struct qimg_range left; /* not answered yet */
+};
+
+/* Adds what @w says about the rest, while there is room. */
+static void take_runs(const struct chain_map *map, const struct window *w, struct run_sink *sink)
+{
+    for (size_t i = run_at(w, sink->left.off); i < w->runs.count && sink->left.len > 0; i++) {
+        const uint64_t run_end =
+            i + 1 < w->runs.count ? w->runs.items[i + 1].guest_off : range_end(w->guest);
+        const uint64_t len = min_u64(run_end - sink->left.off, sink->left.len);
+        const struct run run =
+            unpack_run(map->image, &w->runs.items[i], (struct qimg_range){ sink->left.off, len });
+        if (sink->count > 0 && goes_on(&sink->out[sink->count - 1], &run)) {
+            sink->out[sink->count - 1].len += len;
+        } else {
+            if (sink->count == sink->max)
+                return;
+            sink->out[sink->count++] = run;
+        }
+        sink->left.off += len;
+        sink->left.len -= len;
+    }
+}
+
+/* Answers from what is resolved. Returns false where a window is missing. */
+static bool look(struct chain_map *map, struct run_sink *sink)
+{
+    bool resolved = true;
+    pthread_rwlock_rdlock(&map->lock);
+    while (sink->left.len > 0 && resolved) {
+        struct window *w = window_at(map, sink->left.off);
+        resolved = w != NULL;
+        if (!w)
+            break;
+        const uint64_t tick = atomic_load_explicit(&map->ticks, memory_order_relaxed);
+        if (atomic_load_explicit(&w->used, memory_order_relaxed) != tick)
+            atomic_store_explicit(&w->used, tick, memory_order_relaxed);
+        const uint64_t before = sink->left.off;
+        take_runs(map, w, sink);
+        if (sink->left.off < range_end(w->guest) || sink->left.off == before)
+            break; /* all answered, or no more room */
+    }
+    pthread_rwlock_unlock(&map->lock);
+    return resolved;
+}
+
+int chain_map_lookup(struct chain_map *map, struct qimg_range want, struct run *out, size_t max,
+                     struct qimg_error *err)
+{
+    assert(max > 0);
+    struct run_sink sink = { out, max, 0, range_clip(want, map->image->size) };
+    if (sink.left.len == 0)
+        return 0;
+    bool missed = false;
+    while (!look(map, &sink)) {
+        missed = true;
+        if (sink.count == max)
+            break;
+        pthread_mutex_lock(&map->loading);
+        const int rc = load_window(map, sink.left.off);
+        pthread_mutex_unlock(&map->loading);
+        if (rc < 0)
+            return rc == -ENOMEM ? qimg_fail_memory(err)
+                                 : qimg_fail_errno(err, -rc, "Could not load mapping tables");
+    }
+    if (!missed)
+        atomic_fetch_add_explicit(&map->image->context->map_hits, 1, memory_order_relaxed);
+    return (int)sink.count;
+}

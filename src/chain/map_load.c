@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Resolving one window of a chain. What no layer seen so far has is a sorted list of holes; it
+ * starts as the whole window. Layers are taken top down in batches of 1, 2, 4, ... that have
+ * tables there; a batch's tables are read together, then decoded in layer order, and what a
+ * layer has leaves the holes. When no hole is left, what lies below is never read.
+ *
+ * A layer that ends before the window does has nothing to say beyond its end, and what lies
+ * below it is not seen there either: such a hole belongs to the layer above it (as QEMU's map
+ * attributes it).
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bits.h"
+#include "checked.h"
+#include "cleanup.h"
+#include "map_run.h"
+
+DEFINE_VEC(range_vec, struct qimg_range)
+
+/* A table to be read, its layer, and where in the batch's buffer it goes. */
+struct load {
+    struct table_ref ref;
+    unsigned layer;
+    bool failed;
+    size_t at;
+};
+
+DEFINE_VEC(load_vec, struct load)
+
+struct loader {
+    struct qimg_image *image;
+    struct qimg_range window;
+    size_t table_cap;
+    struct range_vec holes, spare;
+    struct packed_run_vec found; /* in guest order within one layer */
+    struct extent_vec extents;   /* of one layer */
+    struct table_ref_vec refs;   /* of one layer */
+    struct load_vec loads;       /* of one batch */
+    size_t table_bytes;          /* of one batch */
+    uint8_t *buffer;
+    size_t buffer_room;
+};
+
+static void loader_release(struct loader *l)
+{
+    range_vec_release(&l->holes);
+    range_vec_release(&l->spare);
+    packed_run_vec_release(&l->found);
+    extent_vec_release(&l->extents);
+    table_ref_vec_release(&l->refs);
+    load_vec_release(&l->loads);
+    free(l->buffer);
+}
+
+/* --- holes ------------------------------------------------------------------------------- */
+
+/* From the first hole's begin to the last one's end, below @limit. */
+static struct qimg_range hull(const struct loader *l, uint64_t limit)
+{
+    if (l->holes.count == 0)
+        return (struct qimg_range){ 0 };
+    const uint64_t begin = l->holes.items[0].off;
+    const uint64_t end = min_u64(range_end(l->holes.items[l->holes.count - 1]), limit);
+    return (struct qimg_range){ begin, end > begin ? end - begin : 0 };
+}
+
+/* The first hole from index @from on that ends after @off. */
+static size_t hole_after(const struct range_vec *holes, size_t from, uint64_t off)
+{
+    size_t low = from, high = holes->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (range_end(holes->items[middle]) > off)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static int keep_holes(struct range_vec *to, const struct qimg_range *from, size_t count)
+{
+    TRY(range_vec_reserve(to, count));
+    if (count)
+        memcpy(to->items + to->count, from, count * sizeof(*from));
+    to->count += count;
+    return 0;
+}
+
+/* --- what a layer has ---------------------------------------------------------------------- */
+
+static const uint8_t run_kinds[] = {
+    [EXTENT_ZERO] = RUN_ZERO,
+    [EXTENT_DATA] = RUN_DATA,
+    [EXTENT_COMPRESSED] = RUN_COMPRESSED,
+    [EXTENT_BAD] = RUN_BAD,
+};
+
+/* The part @piece of @e. */
+static int add_run(struct loader *l, unsigned layer, const struct extent *e,
+                   struct qimg_range piece)
+{
+    uint64_t host_off = e->host_off;
+    if (host_off != QIMG_NO_OFFSET && (e->kind == EXTENT_DATA || e->kind == EXTENT_ZERO))
+        host_off += piece.off - e->guest_off + l->image->layers[layer].window_off;
+    return packed_run_vec_push(&l->found, (struct packed_run){
+                                              .guest_off = piece.off,
+                                              .host_off = host_off,
+                                              .packed_len = e->packed_len,
+                                              .layer = (uint16_t)layer,
+                                              .kind = run_kinds[e->kind],
+                                              .codec = e->codec,
+                                          });
+}
+
+/* Gives the parts of @e that are holes to @layer. *from is the first hole that may overlap; holes
+ * before it are decided (kept or gone). */
+static int take_extent(struct loader *l, unsigned layer, const struct extent *e, size_t *from)
+{
+    const uint64_t end = e->guest_off + e->len;
+    size_t i = hole_after(&l->holes, *from, e->guest_off);
+    TRY(keep_holes(&l->spare, l->holes.items + *from, i - *from));
+    for (; i < l->holes.count; i++) {
+        struct qimg_range *hole = &l->holes.items[i];
+        const uint64_t hole_end = range_end(*hole);
+        if (hole->off >= end)
+            break;
+        const uint64_t begin = max_u64(hole->off, e->guest_off);
+        if (hole->off < begin)
+            TRY(range_vec_push(&l->spare, (struct qimg_range){ hole->off, begin - hole->off }));
+        const uint64_t stop = min_u64(hole_end, end);
+        TRY(add_run(l, layer, e, (struct qimg_range){ begin, stop - begin }));
+        if (stop < hole_end) {
+            *hole = (struct qimg_range){ stop, hole_end - stop };
+            break;
+        }
+    }
+    *from = i;
+    return 0;
+}
+
+/* Takes what l->extents says out of the holes. */
+static int take_extents(struct loader *l, unsigned layer)
+{
+    if (l->extents.count == 0)
+        return 0;
+    size_t from = 0;
+    l->spare.count = 0;
+    for (size_t i = 0; i < l->extents.count; i++)
+        TRY(take_extent(l, layer, &l->extents.items[i], &from));
+    TRY(keep_holes(&l->spare, l->holes.items + from, l->holes.count - from));
+    const struct range_vec holes = l->holes;
+    l->holes = l->spare;
+    l->spare = holes;
+    return 0;
+}
+
+/* Holes past the end of @layer are nobody's: they show as the layer above's. */
+static int cut_at_end_of(struct loader *l, unsigned layer)
+{
+    const uint64_t size = l->image->layers[layer].image->size;
+    size_t i = hole_after(&l->holes, 0, size);
+    const size_t first = i;
+    uint64_t begin = 0;
+    for (; i < l->holes.count; i++) {
+        const struct qimg_range hole = l->holes.items[i];
+        begin = max_u64(hole.off, size);
+        TRY(packed_run_vec_push(&l->found, (struct packed_run){
+                                               .guest_off = begin,
+                                               .host_off = QIMG_NO_OFFSET,
+                                               .layer = (uint16_t)(layer - 1),
+                                               .kind = RUN_UNALLOCATED,
+                                           }));
+    }
+    if (first == l->holes.count)
+        return 0;
+    struct qimg_range *cut = &l->holes.items[first];
+    const bool keeps_head = cut->off < size;
+    if (keeps_head)
+        cut->len = size - cut->off;
+    l->holes.count = first + keeps_head;
+    return 0;
+}
+
+/* --- planning ------------------------------------------------------------------------------ */
+
+/* Guest bytes that 4 KiB of an image's tables describe, or more. */
+static uint64_t slice_guest(const struct image *image)
+{
+    return (uint64_t)image->cluster_size * 512;
+}
+
+/* Plans the tables of @image for all holes; holes that are close share a plan, so that no slice
+ * of a table is planned twice. */
+static int plan_layer(struct loader *l, const struct image *image)
+{
+    const uint64_t gap = slice_guest(image);
+    l->refs.count = 0;
+    for (size_t i = 0; i < l->holes.count;) {
+        struct qimg_range want = l->holes.items[i++];
+        if (want.off >= image->size)
+            break;
+        while (i < l->holes.count && l->holes.items[i].off - range_end(want) < gap) {
+            want.len = range_end(l->holes.items[i]) - want.off;
+            i++;
+        }
+        TRY(image->ops->map_plan(image, range_clip(want, image->size), &l->refs));
+    }
+    return 0;
+}
+
+/* Plans layers from @first on until @batch of them have tables, or the cap is reached. Returns
+ * the layer behind the last planned one. */
+static int plan_batch(struct loader *l, unsigned first, unsigned batch, unsigned *end)
+{
+    l->loads.count = 0;
+    l->table_bytes = 0;
+    unsigned i = first;
+    for (unsigned planned = 0; i < l->image->layer_count && planned < batch; i++) {
+        const struct image *image = l->image->layers[i].image;
+        if (!image->ops->map_plan) {
+            planned++;
+            continue;
+        }
+        TRY(plan_layer(l, image));
+        size_t bytes = 0;
+        for (size_t k = 0; k < l->refs.count; k++)
+            bytes += l->refs.items[k].len;
+        if (i > first && l->table_bytes + bytes > l->table_cap)
+            break;
+        for (size_t k = 0; k < l->refs.count; k++) {
+            const struct load load = { .ref = l->refs.items[k], .layer = i, .at = l->table_bytes };
+            TRY(load_vec_push(&l->loads, load));
+            l->table_bytes += load.ref.len;
+        }
+        planned += l->refs.count > 0;
+    }
+    *end = i;
+    return 0;
+}
+
+/* --- reading tables -------------------------------------------------------------------------- */
+
+/* One request for loads [first, end), which lie one behind the other in file and buffer. */
+struct table_read {
+    struct io_request request;
+    struct iovec iov;
+    size_t first, end;
+};
+
+static size_t continuous_loads(const struct loader *l, size_t first)
+{
+    size_t end = first + 1;
+    for (; end < l->loads.count; end++) {
+        const struct load *a = &l->loads.items[end - 1], *b = &l->loads.items[end];
+        if (a->layer != b->layer || a->ref.host_off + a->ref.len != b->ref.host_off)
+            break;
+    }
+    return end;
+}
+
+static struct qimg_range bytes_of(const struct loader *l, size_t first, size_t end)
+{
+    const struct load *a = &l->loads.items[first], *b = &l->loads.items[end - 1];
+    return (struct qimg_range){ a->ref.host_off, b->at + b->ref.len - a->at };
+}
+
+static void mark_failed(struct loader *l, size_t first, size_t end)
+{
+    for (size_t i = first; i < end; i++)
+        l->loads.items[i].failed = true;
+}
+
+static void read_one(struct loader *l, size_t first, size_t end)
+{
+    const struct load *load = &l->loads.items[first];
+    const struct qimg_range bytes = bytes_of(l, first, end);
+    struct io_file *file = l->image->layers[load->layer].image->file;
+    if (io_read_exact(file, bytes.off, l->buffer + load->at, bytes.len, NULL) < 0)
+        mark_failed(l, first, end);
+}
+
+static void stage_reads(struct loader *l, struct io_queue *queue, struct table_read *reads,
+                        size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct table_read *read = &reads[i];
+        const struct load *load = &l->loads.items[read->first];
+        const struct qimg_range bytes = bytes_of(l, read->first, read->end);
+        read->iov = (struct iovec){ l->buffer + load->at, bytes.len };
+        read->request = (struct io_request){
+            .op = IO_READ,
+            .file = l->image->layers[load->layer].image->file,
+            .off = bytes.off,
+            .len = bytes.len,
+            .iov = &read->iov,
+            .iov_count = 1,
+            .user = read,
+        };
+        io_queue_add(queue, &read->request);
+    }
+}
+
+static int read_queued(struct loader *l, struct table_read *reads, size_t count)
+{
+    struct io_queue *queue = NULL;
+    TRY(context_borrow_queue(l->image->context, &queue));
+    stage_reads(l, queue, reads, count);
+    for (size_t done = 0; done < count;) {
+        struct io_request *r = io_queue_reap(queue, 1);
+        for (; r; r = r->next, done++) {
+            const struct table_read *read = r->user;
+            if (r->result < 0)
+                mark_failed(l, read->first, read->end);
+        }
+    }
+    context_return_queue(l->image->context, queue);
+    return 0;
+}
+
+static int read_tables(struct loader *l)
+{
+    if (l->loads.count == 0)
+        return 0;
+    if (l->buffer_room < l->table_bytes) {
+        free(l->buffer);
+        l->buffer_room = 0;
+        l->buffer = malloc(l->table_bytes);
+        if (!l->buffer)
+            return -ENOMEM;
+        l->buffer_room = l->table_bytes;
+    }
+    atomic_fetch_add(&l->image->context->tables_loaded, l->loads.count);
+    atomic_fetch_add(&l->image->context->table_bytes, l->table_bytes);
+
+    AUTO_FREE struct table_read *reads = calloc(l->loads.count, sizeof(*reads));
+    if (!reads)
+        return -ENOMEM;
+    size_t count = 0;
+    for (size_t i = 0; i < l->loads.count; i = reads[count++].end)
+        reads[count] = (struct table_read){ .first = i, .end = continuous_loads(l, i) };
+    if (count == 1) {
+        read_one(l, reads[0].first, reads[0].end);
+        return 0;
+    }
+    return read_queued(l, reads, count);
+}
+
+/* --- decoding ------------------------------------------------------------------------------ */
+
+static int decode_load(struct loader *l, const struct image *image, const struct load *load,
+                       struct qimg_range want)
+{
+    const uint64_t begin = max_u64(want.off, load->ref.guest.off);
+    const uint64_t end = min_u64(range_end(want), range_end(load->ref.guest));
+    if (begin >= end)
+        return 0;
+    const struct qimg_range part = { begin, end - begin };
+    if (load->failed)
+        return extent_vec_add(&l->extents, (struct extent){ .guest_off = begin,
+                                                            .len = part.len,
+                                                            .host_off = QIMG_NO_OFFSET,
+                                                            .kind = EXTENT_BAD });
+    return image->ops->map_decode(image, part, &load->ref, l->buffer + load->at, &l->extents);
+}
+
+static int map_direct(struct loader *l, unsigned layer, struct qimg_range want)
+{
+    const struct image *image = l->image->layers[layer].image;
+    if (!l->image->layers[layer].windowed)
+        return image->ops->map_direct(image, want, &l->extents);
+    return extent_vec_add(&l->extents, (struct extent){ .guest_off = want.off,
+                                                        .len = want.len,
+                                                        .host_off = want.off,
+                                                        .kind = EXTENT_DATA });
+}
+
+/* *next is the first load not decoded yet; advanced past those of @layer. */
+static int resolve_layer(struct loader *l, unsigned layer, size_t *next)
+{
+    const struct image *image = l->image->layers[layer].image;
+    if (layer > 0)
+        TRY(cut_at_end_of(l, layer));
+    const struct qimg_range want = hull(l, image->size);
+    l->extents.count = 0;
+    if (!image->ops->map_plan && want.len > 0)
+        TRY(map_direct(l, layer, want));
+    for (; *next < l->loads.count && l->loads.items[*next].layer == layer; ++*next)
+        TRY(decode_load(l, image, &l->loads.items[*next], want));
+    return take_extents(l, layer);
+}
+
+static int resolve_all(struct loader *l)
+{
+    unsigned batch = 1;
+    for (unsigned first = 0, end; first < l->image->layer_count && l->holes.count > 0;
+         first = end, batch *= 2) {
+        size_t next = 0;
+        TRY(plan_batch(l, first, batch, &end));
+        TRY(read_tables(l));
+        for (unsigned layer = first; layer < end && l->holes.count > 0; layer++)
+            TRY(resolve_layer(l, layer, &next));
+    }
+    for (size_t i = 0; i < l->holes.count; i++)
+        TRY(packed_run_vec_push(&l->found, (struct packed_run){
+                                               .guest_off = l->holes.items[i].off,
+                                               .host_off = QIMG_NO_OFFSET,
+                                               .layer = (uint16_t)(l->image->layer_count - 1),
+                                               .kind = RUN_UNALLOCATED,
+                                           }));
+    return 0;
+}
+
+/* --- the result ---------------------------------------------------------------------------- */
+
+static int by_guest_off(const void *a, const void *b)
+{
+    const struct packed_run *x = a, *y = b;
+    return (x->guest_off > y->guest_off) - (x->guest_off < y->guest_off);
+}
+
+static void sort_runs(struct packed_run_vec *runs)
+{
+    for (size_t i = 1; i < runs->count; i++)
+        if (runs->items[i - 1].guest_off > runs->items[i].guest_off) {
+            qsort(runs->items, runs->count, sizeof(runs->items[0]), by_guest_off);
+            return;
+        }
+}
+
+/* Does @b, which begins where @a ends, go on where @a stops? */
+static bool continues(const struct packed_run *a, const struct packed_run *b)
+{
+    if (a->kind != b->kind || a->layer != b->layer || a->kind == RUN_COMPRESSED)
+        return false;
+    if (a->host_off == QIMG_NO_OFFSET || b->host_off == QIMG_NO_OFFSET)
+        return a->host_off == b->host_off;
+    return b->host_off - a->host_off == b->guest_off - a->guest_off;
+}
+
+static void merge_runs(struct packed_run_vec *runs)
+{
+    size_t kept = 0;
+    for (size_t i = 1; i < runs->count; i++)
+        if (!continues(&runs->items[kept], &runs->items[i]))
+            runs->items[++kept] = runs->items[i];
+    runs->count = kept + 1;
+    struct packed_run *fitted = realloc(runs->items, runs->count * sizeof(runs->items[0]));
+    if (fitted) {
+        runs->items = fitted;
+        runs->room = runs->count;
+    }
+}
+
+int map_load(struct qimg_image *image, struct qimg_range window, size_t table_cap,
+             struct packed_run_vec *out)
+{
+    struct loader l = { .image = image, .window = window, .table_cap = table_cap };
+    assert(window.len > 0 && range_within(window, image->size));
+    int rc = range_vec_push(&l.holes, window);
+    if (rc == 0)
+        rc = resolve_all(&l);
+    if (rc == 0) {
+        assert(l.found.count > 0);
+        sort_runs(&l.found);
+        assert(l.found.items[0].guest_off == window.off);
+        merge_runs(&l.found);
+        *out = l.found;
+        l.found = (struct packed_run_vec){ 0 };
+    }
+    loader_release(&l);
+    return rc;
+}

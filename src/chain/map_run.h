@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The merged map's memory: runs as they are kept, and the loader that makes them.
+ */
+#ifndef CHAIN_MAP_RUN_H
+#define CHAIN_MAP_RUN_H
+
+#include <assert.h>
+
+#include "chain.h"
+#include "map.h"
+#include "vec.h"
+
+/* One run of a window. Its length is the distance to the next run's guest_off, so that a window
+ * has no gaps by construction. */
+struct packed_run {
+    uint64_t guest_off;
+    uint64_t host_off;
+    uint32_t packed_len;
+    uint16_t layer; /* no chain is longer: see copy_gate() */
+    uint8_t kind;   /* enum run_kind */
+    uint8_t codec;  /* enum codec */
+};
+
+static_assert(sizeof(struct packed_run) == 24, "the budget is counted in these");
+
+DEFINE_VEC(packed_run_vec, struct packed_run)
+
+/* Resolves @window through the whole chain: runs in guest order, the first at window.off, each
+ * reaching to the next, the last to the window's end; neighbours that continue each other are
+ * one. @table_cap bounds the tables that are in memory at once.
+ * Tables that cannot be read become RUN_BAD where they are needed: only who reads there fails.
+ * Returns 0, -ENOMEM, or what starting I/O failed with. */
+MUST_CHECK int map_load(struct qimg_image *image, struct qimg_range window, size_t table_cap,
+                        struct packed_run_vec *out);
+
+#endif
