@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The public ways to read: one read at a time from any thread (with a queue borrowed for the
+ * call, or none at all where one file has the bytes in one piece), and many at once on a queue.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chain.h"
+#include "checked.h"
+#include "limits.h"
+#include "map.h"
+#include "read.h"
+
+/* --- one read ----------------------------------------------------------------------------------
+ */
+
+struct sync_read {
+    struct chain_read read;
+    bool done;
+};
+
+static void sync_done(struct chain_read *read)
+{
+    ((struct sync_read *)read)->done = true;
+}
+
+static int read_queued(struct qimg_image *image, struct qimg_range want, void *buf,
+                       struct qimg_error *err)
+{
+    struct io_queue *queue = NULL;
+    const int rc = context_borrow_queue(image->context, &queue);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "Could not set up I/O");
+    struct sync_read sync = { .read = { .image = image,
+                                        .queue = queue,
+                                        .guest_off = want.off,
+                                        .buf = buf,
+                                        .len = want.len,
+                                        .complete = sync_done } };
+    chain_read_start(&sync.read);
+    while (!sync.done)
+        io_queue_run(queue, 1);
+    context_return_queue(image->context, queue);
+    return sync.read.result < 0 ? chain_read_explain(&sync.read, err) : 0;
+}
+
+/* The bytes of one run that needs no queue. */
+static int read_run(struct qimg_image *image, const struct run *run, void *buf,
+                    struct qimg_error *err)
+{
+    if (run->kind == RUN_ZERO || run->kind == RUN_UNALLOCATED) {
+        memset(buf, 0, run->len);
+        return 0;
+    }
+    struct io_file *file = layer_data_file(&image->layers[run->layer]);
+    const int rc = io_read_exact(file, run->host_off, buf, run->len, NULL);
+    if (rc == 0)
+        return 0;
+    const struct chain_read failed = { .image = image,
+                                       .guest_off = run->guest_off,
+                                       .len = run->len,
+                                       .result = rc,
+                                       .failed_off = run->guest_off };
+    return chain_read_explain(&failed, err);
+}
+
+int qimg_image_read(struct qimg_image *image, uint64_t off, void *buf, size_t len,
+                    struct qimg_error *err)
+{
+    const struct qimg_range want = { off, len };
+    struct run run;
+    if (image->options.info_only)
+        return qimg_fail(err, EINVAL, "the image was opened for its description only");
+    if (!range_within(want, image->size))
+        return qimg_fail(err, EINVAL, "read of %zu bytes at %llu passes the end of the disk (%llu)",
+                         len, (unsigned long long)off, (unsigned long long)image->size);
+    if (len == 0)
+        return 0;
+    const int count = chain_map_lookup(image->map, want, &run, 1, err);
+    if (count < 0)
+        return count;
+    if (run.len == len && run.kind != RUN_COMPRESSED && run.kind != RUN_BAD)
+        return read_run(image, &run, buf, err);
+    return read_queued(image, want, buf, err);
+}
+
+/* --- many reads ----------------------------------------------------------------------------------
+ */
+
+struct slot {
+    struct chain_read read;
+    void *tag;
+    struct slot *next; /* free, or complete */
+};
+
+struct qimg_queue {
+    struct qimg_image *image;
+    struct io_queue *io;
+    struct slot *slots;
+    unsigned depth, under_way;
+    struct slot *free_slots;
+    struct slot *done, **done_end;
+};
+
+static void slot_done(struct chain_read *read)
+{
+    struct slot *slot = (struct slot *)read;
+    struct qimg_queue *queue = read->user;
+    slot->next = NULL;
+    *queue->done_end = slot;
+    queue->done_end = &slot->next;
+}
+
+int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue **out,
+                   struct qimg_error *err)
+{
+    if (depth == 0 || depth > LIMIT_QUEUE_DEPTH || image->options.info_only)
+        return qimg_fail(err, EINVAL,
+                         "a queue needs a depth of 1 to %d and an image opened for "
+                         "reading",
+                         LIMIT_QUEUE_DEPTH);
+    struct qimg_queue *queue = calloc(1, sizeof(*queue));
+    if (!queue)
+        return qimg_fail_memory(err);
+    const enum qimg_cache cache = image->options.cache;
+    const struct io_queue_profile profile = {
+        .depth = depth,
+        .direct = cache == QIMG_CACHE_NONE || cache == QIMG_CACHE_DIRECTSYNC,
+    };
+    queue->image = image;
+    queue->depth = depth;
+    queue->done_end = &queue->done;
+    queue->slots = calloc(depth, sizeof(*queue->slots));
+    int rc = queue->slots ? io_queue_new(image->context->engine, &profile, &queue->io) : -ENOMEM;
+    if (rc < 0) {
+        qimg_queue_free(queue);
+        return qimg_fail_errno(err, -rc, "Could not set up I/O");
+    }
+    for (unsigned i = 0; i < depth; i++) {
+        queue->slots[i].next = queue->free_slots;
+        queue->free_slots = &queue->slots[i];
+    }
+    *out = queue;
+    return 0;
+}
+
+int qimg_queue_read(struct qimg_queue *queue, uint64_t off, void *buf, size_t len, void *tag)
+{
+    struct slot *slot = queue->free_slots;
+    if (!slot)
+        return -EAGAIN;
+    queue->free_slots = slot->next;
+    queue->under_way++;
+    slot->tag = tag;
+    slot->read = (struct chain_read){ .image = queue->image,
+                                      .queue = queue->io,
+                                      .guest_off = off,
+                                      .buf = buf,
+                                      .len = len,
+                                      .complete = slot_done,
+                                      .user = queue };
+    chain_read_start(&slot->read);
+    if (!queue->free_slots)
+        io_queue_submit(queue->io);
+    return 0;
+}
+
+/* Hands over one completion, if there is one. */
+static bool take_done(struct qimg_queue *queue, struct qimg_completion *out)
+{
+    struct slot *slot = queue->done;
+    if (!slot)
+        return false;
+    queue->done = slot->next;
+    if (!queue->done)
+        queue->done_end = &queue->done;
+    *out = (struct qimg_completion){ .tag = slot->tag, .result = slot->read.result };
+    slot->next = queue->free_slots;
+    queue->free_slots = slot;
+    queue->under_way--;
+    return true;
+}
+
+int qimg_queue_wait(struct qimg_queue *queue, struct qimg_completion *out, unsigned max,
+                    unsigned min)
+{
+    unsigned count = 0;
+    if (min > max)
+        min = max;
+    io_queue_run(queue->io, 0);
+    while (count < max) {
+        if (take_done(queue, &out[count])) {
+            count++;
+            continue;
+        }
+        if (count >= min || queue->under_way == 0)
+            break;
+        io_queue_run(queue->io, 1);
+    }
+    return (int)count;
+}
+
+void qimg_queue_free(struct qimg_queue *queue)
+{
+    struct qimg_completion ignored;
+    if (!queue)
+        return;
+    while (queue->io && queue->under_way > 0)
+        (void)qimg_queue_wait(queue, &ignored, 1, 1);
+    io_queue_free(queue->io);
+    free(queue->slots);
+    free(queue);
+}
