@@ -79,8 +79,8 @@ struct qcow2_cluster qcow2_l2_decode(struct qcow2_l2_entry e, uint64_t guest_off
 struct qcow2_l2_entry qcow2_l2_encode(const struct qcow2_cluster *c, bool copied,
                                       const struct qcow2_geometry *g);
 
-/* The bits of a word that mean something to a reader; two words that are equal under it decode
- * to the same thing. */
+/* The bits of a word that mean something to a reader. Two words without COMPRESSED that are equal
+ * under it decode to the same thing. */
 uint64_t qcow2_l2_word_mask(const struct qcow2_geometry *g);
 
 #endif

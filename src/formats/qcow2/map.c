@@ -116,8 +116,10 @@ static int emit(const struct sink *sink, struct extent e)
 }
 
 /* The first word at or after @i that is not zero. */
-static size_t skip_zero_words(const uint8_t *raw, size_t i, size_t end)
+static inline size_t skip_zero_words(const uint8_t *raw, size_t i, size_t end)
 {
+    if (i < end && load_be64(raw + 8 * i) != 0)
+        return i;
     for (; i + 4 * BLOCK <= end; i += 4 * BLOCK) {
         uint64_t words[4 * BLOCK], any = 0;
         memcpy(words, raw + 8 * i, sizeof(words));
@@ -132,8 +134,8 @@ static size_t skip_zero_words(const uint8_t *raw, size_t i, size_t end)
 }
 
 /* The first word at or after @i that breaks the series next, next + step, ... (under @mask). */
-static size_t skip_series(const uint8_t *raw, size_t i, size_t end, uint64_t mask,
-                          const uint64_t series[2])
+static inline size_t skip_series(const uint8_t *raw, size_t i, size_t end, uint64_t mask,
+                                 const uint64_t series[2])
 {
     uint64_t next = series[0];
     const uint64_t step = series[1];
@@ -183,17 +185,35 @@ static int emit_clusters(const struct sink *sink, const struct qcow2_geometry *g
                                        .codec = g->codec });
 }
 
+/* Bits of a standard word that need a closer look than "data at this offset". */
+static uint64_t special_bits(const struct qcow2_geometry *g)
+{
+    const uint64_t unaligned = QCOW2_OFFSET_MASK & ((UINT64_C(1) << g->cluster_bits) - 1);
+
+    return g->data_file ? UINT64_MAX : QCOW2_COMPRESSED | QCOW2_ZERO | unaligned;
+}
+
+/* qcow2_l2_decode(), with the commonest answer at hand. @raw is not zero. */
+static inline struct qcow2_cluster decode_word(uint64_t raw, uint64_t special, uint64_t guest,
+                                               const struct qcow2_geometry *g)
+{
+    if ((raw & special) == 0 && (raw & QCOW2_OFFSET_MASK) != 0)
+        return (struct qcow2_cluster){ .kind = QCOW2_KIND_DATA,
+                                       .host_off = raw & QCOW2_OFFSET_MASK };
+    return qcow2_l2_decode((struct qcow2_l2_entry){ raw, 0 }, guest, g);
+}
+
 static int decode_standard(const struct sink *sink, const struct qcow2_geometry *g, uint64_t guest,
                            struct reader words)
 {
     const size_t count = words.left / 8;
-    const uint64_t mask = qcow2_l2_word_mask(g);
+    const uint64_t mask = qcow2_l2_word_mask(g), special = special_bits(g);
     const unsigned bits = g->cluster_bits;
 
     for (size_t i = 0; (i = skip_zero_words(words.at, i, count)) < count;) {
         const uint64_t raw = load_be64(words.at + 8 * i), word = raw & mask;
         const uint64_t at = guest + ((uint64_t)i << bits);
-        const struct qcow2_cluster c = qcow2_l2_decode((struct qcow2_l2_entry){ raw, 0 }, at, g);
+        const struct qcow2_cluster c = decode_word(raw, special, at, g);
         size_t next = i + 1;
 
         if (c.kind == QCOW2_KIND_DATA || c.kind == QCOW2_KIND_ZERO) {

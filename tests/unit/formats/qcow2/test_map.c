@@ -159,6 +159,19 @@ Test(qcow2_map, what_tables_say)
     }
 }
 
+Test(qcow2_map, packed_clusters_of_many_sectors_keep_their_length)
+{
+    static const uint8_t packed[3000];
+    const struct build_cluster list[] = {
+        { .index = 0, .kind = BUILD_COMPRESSED, .packed = packed, .packed_len = 100 },
+        { .index = 1, .kind = BUILD_COMPRESSED, .packed = packed, .packed_len = 3000 },
+    };
+    const struct build_qcow2 spec = { .size = MiB, .clusters = list, .cluster_count = 2 };
+
+    /* 100 + 3000 bytes end in the 7th sector. */
+    expect_map(&spec, "0+65536 C@262144/512, 65536+65536 C@262244/3484", "packed");
+}
+
 Test(qcow2_map, runs_of_every_length_end_where_they_end)
 {
     /* The decoder takes words in blocks: no length may fall through its seams. */
