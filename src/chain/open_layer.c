@@ -20,6 +20,7 @@ void layer_release(struct layer *layer)
     if (layer->image)
         image_close(layer->image);
     free(layer->name);
+    free(layer->path);
     free(layer->data_name);
     *layer = (struct layer){ 0 };
 }
@@ -99,6 +100,13 @@ static int named_format(const struct open_request *request, const struct format_
     if (request->format && place->protocol_only && !is_protocol(request->format))
         return qimg_fail(err, EINVAL, "A block device must be specified for \"file\"");
     return 0;
+}
+
+static bool names_protocol(const struct open_request *request)
+{
+    if (request->format)
+        return is_protocol(request->format);
+    return request->place->protocol_only;
 }
 
 static void warn_guessed_raw(struct qimg_context *context, const char *name)
@@ -201,8 +209,11 @@ int open_layer(struct qimg_context *context, const struct open_request *request,
     if (request->reference)
         TRY(gate_check_opened(context, request->reference, file, err));
 
-    struct layer layer = { .name = strdup(place->display) };
-    int rc = layer.name ? open_format(context, request, file, &layer, err) : qimg_fail_memory(err);
+    struct layer layer = { .name = strdup(place->display),
+                           .path = strdup(place->path),
+                           .protocol_only = names_protocol(request) };
+    int rc = layer.name && layer.path ? open_format(context, request, file, &layer, err)
+                                      : qimg_fail_memory(err);
     if (layer.image)
         file = NULL; /* the image's now */
     if (rc == 0)
