@@ -16,7 +16,7 @@ struct layer {
     struct image *image;
     char *name;         /* as shown and as relative names are joined to */
     char *path;         /* of its file */
-    bool protocol_only; /* opened as the bare bytes of a file: \"file format: file\" */
+    bool protocol_only; /* opened as the bare bytes of a file: "file format: file" */
     char *data_name;    /* of the data file; NULL = none */
     /* The image is only the file's bytes from window_off on (raw with offset= or size=; its
      * image->size is the window's). The map adds window_off to host offsets. */
