@@ -9,6 +9,10 @@ set(pytest_parallel)
 if(no_xdist EQUAL 0)
     set(pytest_parallel -n 2)
 endif()
+# Runs the tool under limits; never sanitized itself, it measures memory.
+add_executable(confine support_bin/confine.c)
+target_compile_definitions(confine PRIVATE _GNU_SOURCE)
+
 if(NOT QIMG_SANITIZE MATCHES "thread" AND NOT QIMG_FUZZ)
     foreach(suite cli compat corpus tidy)
         file(GLOB found CONFIGURE_DEPENDS ${suite}/test_*.py)

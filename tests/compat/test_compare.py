@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`compare`: verdicts, words and exit codes."""
+import pytest
+
+from pylib import images
+
+
+@pytest.mark.parametrize("layout", images.LAYOUTS)
+def test_identical_and_different(twin, layout):
+    name = images.make(twin, images.LAYOUTS[layout])
+    twin.img("convert", "-O", "raw", name, "a.raw")
+    twin.img("convert", "-O", "qcow2", name, "b.qcow2")
+    assert twin.read("compare", name, "a.raw").code == 0
+    assert twin.read("compare", "-f", "qcow2", "-F", "qcow2", name, "b.qcow2").code == 0
+    twin.read("compare", "-s", name, "b.qcow2")
+    twin.io("b.qcow2", "write -q -P 77 1500k 512", options=("-f", "qcow2"))
+    assert twin.read("compare", name, "b.qcow2").code == 1
+    assert twin.read("compare", "a.raw", "b.qcow2").code == 1
+
+
+@pytest.mark.parametrize("offset", (0, 511, 512, 65535, 65536, 2 << 20, (4 << 20) - 1))
+def test_the_offset_of_the_first_difference(twin, offset):
+    twin.img("create", "-q", "-f", "raw", "a", "4M")
+    twin.img("create", "-q", "-f", "raw", "b", "4M")
+    with open(twin.theirs / "b", "r+b") as raw:
+        raw.seek(offset)
+        raw.write(b"x")
+    assert twin.read("compare", "-f", "raw", "-F", "raw", "a", "b").code == 1
+    twin.img("convert", "-O", "qcow2", "b", "b.qcow2")
+    assert twin.read("compare", "-f", "raw", "a", "b.qcow2").code == 1
+
+
+@pytest.mark.parametrize("tail", ("nothing", "zeros", "data"))
+@pytest.mark.parametrize("strict", ((), ("-s",), ("-q",), ("-p",)))
+def test_different_sizes(twin, tail, strict):
+    twin.img("create", "-q", "-f", "qcow2", "a", "1M")
+    twin.img("create", "-q", "-f", "qcow2", "b", "2M")
+    twin.io("a", "write -q -P 1 0 100k")
+    twin.io("b", "write -q -P 1 0 100k")
+    if tail != "nothing":
+        twin.io("b", "write -q -P %d 1500k 64k" % (0 if tail == "zeros" else 3))
+    twin.read("compare", *strict, "a", "b")
+    twin.read("compare", *strict, "b", "a")
+
+
+def test_chains(twin):
+    top = images.chain(twin, 6)
+    twin.img("convert", "-O", "raw", top, "flat")
+    assert twin.read("compare", top, "flat").code == 0
+    twin.read("compare", top, "c0.raw")
+    twin.read("compare", "-s", top, "c3.qcow2")
+
+
+@pytest.mark.parametrize("args", (
+    ("a", "nox"), ("nox", "a"), ("-f", "qcow2", "a", "a"), ("-T", "foo", "a", "a"), ("a",),
+    ("a", "a", "a"), ("-F", "nosuch", "a", "a"), (), ("--nosuch", "a", "a"),
+))
+def test_errors(twin, args):
+    twin.img("create", "-q", "-f", "raw", "a", "1M")
+    twin.read("compare", *args)
+
+
+@pytest.mark.parametrize("cache", ("none", "writeback", "directsync", "unsafe", "writethrough"))
+def test_cache_modes(twin, cache):
+    name = images.make(twin, "compat=1.1")
+    twin.img("convert", "-O", "raw", name, "a.raw")
+    assert twin.read("compare", "-T", cache, name, "a.raw").code == 0
