@@ -186,7 +186,7 @@ static void walk_release(struct walk *walk)
 
 /* Opens the image at walk->place in the stead of the one before, and notes what it says. */
 static int visit_place(struct walk *walk, const char *format, const struct gate_request *reference,
-                       struct qimg_error *err)
+                       const char *name, struct qimg_error *err)
 {
     const struct open_request request = {
         .place = &walk->place, .format = format, .options = &walk->options, .reference = reference
@@ -194,7 +194,7 @@ static int visit_place(struct walk *walk, const char *format, const struct gate_
     struct layer layer = { 0 };
     struct qimg_info info;
     if (open_layer(walk->context, &request, &layer, err) < 0)
-        return qimg_within(err, "Could not open '%s'", walk->place.display);
+        return qimg_within(err, "Could not open '%s'", name);
     layer_release(&walk->layer);
     walk->layer = layer;
     int rc = file_ids_add(&walk->ids, layer.image->file);
@@ -226,7 +226,8 @@ static int visit_next(struct walk *walk, struct qimg_error *err)
         return 0;
     struct location spent = walk->place;
     walk->place = next.place;
-    const int visited = visit_place(walk, next.format, next.by_user ? NULL : &next.reference, err);
+    const int visited = visit_place(walk, next.format, next.by_user ? NULL : &next.reference,
+                                    next.place.display, err);
     location_release(&spent);
     return visited < 0 ? visited : 1;
 }
@@ -235,7 +236,7 @@ static int walk_chain(struct walk *walk, const char *name, bool whole_chain, str
 {
     if (resolve_name(walk->context, name, walk->options.image_opts, &walk->place, err) < 0)
         return qimg_within(err, "Could not open '%s'", name);
-    TRY(visit_place(walk, walk->options.format, NULL, err));
+    TRY(visit_place(walk, walk->options.format, NULL, name, err));
     int rc = whole_chain;
     while (rc > 0)
         rc = visit_next(walk, err);

@@ -56,6 +56,29 @@ static const char *copy_string(const char *p, struct str *out)
     return *p ? p + 1 : p;
 }
 
+/* Copies one bare word; JSON knows three. Returns what follows it, NULL (and why) on others. */
+static const char *copy_word(const char *p, struct str *out, struct qimg_error *err)
+{
+    static const char *const words[] = { "true", "false", "null" };
+    const size_t len = strspn(p, "abcdefghijklmnopqrstuvwxyz");
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++)
+        if (strlen(words[i]) == len && strncmp(words[i], p, len) == 0) {
+            str_append(out, p, len);
+            return p + len;
+        }
+    (void)qimg_fail(err, EINVAL,
+                    "Could not parse the JSON options: JSON parse error, invalid "
+                    "keyword '%.*s'",
+                    (int)len, p);
+    return NULL;
+}
+
+/* Does a bare word begin at @p? (An 'e' may stand inside a number.) */
+static bool begins_word(const char *text, const char *p)
+{
+    return *p >= 'a' && *p <= 'z' && (p == text || p[-1] < '0' || p[-1] > '9');
+}
+
 static int strict_json(const char *text, char **out, struct qimg_error *err)
 {
     struct str strict = { 0 };
@@ -64,6 +87,13 @@ static int strict_json(const char *text, char **out, struct qimg_error *err)
         if (*p == '\'' || *p == '"') {
             p = copy_string(p, &strict);
             continue;
+        }
+        if (begins_word(text, p)) {
+            p = copy_word(p, &strict, err);
+            if (p)
+                continue;
+            str_release(&strict);
+            return -EINVAL;
         }
         if (*p == '{' || *p == '[')
             depth++;
