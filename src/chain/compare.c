@@ -200,7 +200,6 @@ static int plan_step(struct compare *c, struct copy_slot *slot, struct batch *ba
             return 0;
         batch->verdict = QIMG_COMPARE_STATUS;
         batch->offset = c->side[0].at;
-        slot->work = run[0].len;
         return 0;
     }
     if (proved_equal(c, run)) {

@@ -193,7 +193,7 @@ int convert_target_open(struct qimg_context *context, const struct qimg_convert_
 /* Space for what was not written, in one go or hole by hole: data stays as it is. */
 static int reserve(const struct convert_target *target)
 {
-    if (target->preallocation == PREALLOC_OFF || target->file->is_device)
+    if (target->preallocation != PREALLOC_FALLOC || target->file->is_device)
         return 0;
     return io_allocate(target->file, (struct qimg_range){ .len = target->size });
 }
