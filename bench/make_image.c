@@ -39,9 +39,9 @@ struct plan {
 struct image {
     int fd;
     uint64_t l1_off, l1_entries;
-    uint64_t *l1;    /* host offsets of L2 tables; 0 = none */
-    uint64_t **l2;   /* host offsets of data, native order; NULL = none */
-    uint64_t next;   /* first free host offset */
+    uint64_t *l1;  /* host offsets of L2 tables; 0 = none */
+    uint64_t **l2; /* host offsets of data, native order; NULL = none */
+    uint64_t next; /* first free host offset */
 };
 
 static uint64_t random_next(uint64_t *state)
@@ -79,8 +79,8 @@ static uint8_t *put64(uint8_t *p, uint64_t v)
     return p + sizeof(v);
 }
 
-static void put_table(const struct image *image, const uint64_t *words, size_t count,
-                      uint64_t flag, uint64_t off)
+static void put_table(const struct image *image, const uint64_t *words, size_t count, uint64_t flag,
+                      uint64_t off)
 {
     uint8_t *raw = must(calloc(count, 8));
 
