@@ -42,7 +42,7 @@ static const struct crash_case {
 } crash_cases[] = {
     { "64 KiB clusters, feature names, another name",
       { .size = MiB, .extensions = v3_like_qemu, .extension_count = 3, .backing_name = "old" },
-      { { "new.qcow2", "qcow2" }, { "newer.raw", "raw" }, { NULL, NULL } } },
+      { { "new.qcow2", "qcow2" }, { "dev", "host_device" }, { "newer.raw", "raw" } } },
     { "a first name beside feature names",
       { .size = MiB, .extensions = bare_v3, .extension_count = 1 },
       { { "first", "qcow2" }, { long_name, "raw" }, { "x", "vmdk" }, { NULL, NULL } } },
