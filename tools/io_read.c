@@ -234,7 +234,7 @@ int io_readv(struct io *io, int argc, char **argv)
     if (io_number(argv[optind], &r.off) < 0 ||
         parse_lengths(argc - optind - 1, argv + optind + 1, &r) < 0)
         return -1;
-    return read_now(io, &r, "read");
+    return read_now(io, &r, "readv");
 }
 
 /* --- asynchronous reads ------------------------------------------------------------------- */
