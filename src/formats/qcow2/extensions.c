@@ -35,8 +35,9 @@ bool qcow2_extensions_end_within(struct reader area)
     struct qimg_error err;
 
     while (area.left >= QCOW2_EXT_HEADER_BYTES) {
+        /* The end marker has a length too, which must fit. */
         if (load_be32(area.at) == QCOW2_EXT_END)
-            return true;
+            return load_be32(area.at + 4) <= area.left - QCOW2_EXT_HEADER_BYTES;
         if (next_extension(&area, &e, &err) < 0)
             return false;
     }

@@ -114,6 +114,17 @@ Test(qcow2_extensions, wrong_ones_are_refused_in_qemus_words)
     }
 }
 
+Test(qcow2_extensions, an_end_marker_whose_length_reaches_beyond_the_first_4_KiB_is_fine)
+{
+    const struct build_extension e = { QCOW2_EXT_END, "", 0, true, 60000 };
+    const struct build_qcow2 spec = { .size = MiB, .extensions = &e, .extension_count = 1 };
+    struct qimg_error err;
+    struct image *image = open_built(&spec, NULL, &err);
+
+    cr_expect_not_null(image, "%s", err.text);
+    image_close(image);
+}
+
 Test(qcow2_extensions, stale_bitmaps_are_no_bitmaps)
 {
     const struct build_extension e = { QCOW2_EXT_BITMAPS, bitmaps_none, 24, false, 0 };
