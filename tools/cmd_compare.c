@@ -81,8 +81,12 @@ static int compare(struct tool *tool, struct qimg_context *context, const struct
         .user = progress,
     };
     progress_start(progress);
-    if (qimg_compare(context, &options, &result, &err) == 0)
+    if (qimg_compare(context, &options, &result, &err) == 0) {
+        bool same = result.verdict == QIMG_COMPARE_IDENTICAL;
+        if (same && progress->printed < 100) /* proved without work to tell of */
+            progress_set(progress, 100);
         return report(args, &result);
+    }
     tool_fail_error(tool, "", &err);
     return result.stage == QIMG_COMPARE_READING ? EXIT_COMPARE_READING : EXIT_COMPARE_MAPPING;
 }
