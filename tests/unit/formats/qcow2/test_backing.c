@@ -23,6 +23,10 @@ static const struct build_extension v3_like_qemu[] = {
 static const struct build_extension bare_v3[] = {
     { .type = QCOW2_EXT_FEATURE_NAMES, .data = NULL, .len = 384 },
 };
+static const struct build_extension nameless_v3[] = {
+    { .type = QCOW2_EXT_FEATURE_NAMES, .data = NULL, .len = 384 },
+    { .type = 0x12345678, .data = "kept as it is", .len = 13 },
+};
 static const struct build_extension small[] = {
     { .type = 0x12345678, .data = "kept as it is", .len = 13 },
     { .type = QCOW2_EXT_BACKING_FORMAT, .data = "qcow2", .len = 5 },
@@ -42,10 +46,13 @@ static const struct crash_case {
 } crash_cases[] = {
     { "64 KiB clusters, feature names, another name",
       { .size = MiB, .extensions = v3_like_qemu, .extension_count = 3, .backing_name = "old" },
-      { { "new.qcow2", "qcow2" }, { "dev", "host_device" }, { "newer.raw", "raw" } } },
+      { { "new.qcow2", "qcow2" }, { long_name, "host_device" }, { "newer.raw", "raw" } } },
     { "a first name beside feature names",
       { .size = MiB, .extensions = bare_v3, .extension_count = 1 },
       { { "first", "qcow2" }, { long_name, "raw" }, { "x", "vmdk" }, { NULL, NULL } } },
+    { "a first name, an extension that lies across the end of sector 0",
+      { .size = MiB, .extensions = nameless_v3, .extension_count = 2 },
+      { { "first", "qcow2" }, { NULL, NULL }, { "again", "raw" }, { NULL, NULL } } },
     { "long names, back and forth",
       { .size = MiB, .extensions = bare_v3, .extension_count = 1 },
       { { long_name, "raw" },
