@@ -40,9 +40,9 @@ struct uring_queue {
 /* --- the ring ----------------------------------------------------------------------------- */
 
 /* The cheapest kind of ring that this kernel has: completions run when we ask for them (6.1), at
- * least without interrupting us (5.19). */
+ * least without interrupting us (5.19). The flag tells a reap that does not wait when to ask. */
 static const unsigned ring_kinds[] = {
-    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     0,
 };

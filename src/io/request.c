@@ -82,7 +82,7 @@ bool request_is_trivial(struct io_request *request)
     case IO_PUNCH:
         return request->len == 0;
     }
-    assert(!"no such operation");
+    assert(0 && "no such operation");
     return false;
 }
 
@@ -235,7 +235,7 @@ int request_perform(struct io_request *request)
     case IO_CALL:
         return request->call(request);
     }
-    assert(!"no such operation");
+    assert(0 && "no such operation");
     return -EINVAL;
 }
 

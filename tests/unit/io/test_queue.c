@@ -194,6 +194,32 @@ Test(queue, a_reap_of_more_than_the_depth_returns_all)
     for_all_engines(more_than_depth);
 }
 
+/* Without ever waiting, the reaps alone bring everything to its end. */
+static void polled(struct rig *rig)
+{
+    struct io_file *file = rig_create(rig, "a");
+    struct io_queue *queue = queue_of(rig, 4, true);
+    unsigned done = 0;
+
+    fill_pattern(memory, MANY * SLOT, 1);
+    for (unsigned i = 0; i < 16; i++) {
+        request(i, i % 4 == 3 ? IO_CALL : IO_WRITE, file, i * SLOT, SLOT)->call = square;
+        io_queue_add(queue, &requests[i]);
+    }
+    for (unsigned tries = 0; done < 16 && tries < 5000; tries++) {
+        done += io_queue_run(queue, 0);
+        usleep(1000);
+    }
+    cr_expect_eq(done, 16, "%s: %u", rig->c->name, done);
+    io_queue_free(queue);
+    io_file_close(file);
+}
+
+Test(queue, reaps_that_do_not_wait_make_progress, .timeout = 100)
+{
+    for_all_engines(polled);
+}
+
 static void failures(struct rig *rig)
 {
     const struct io_open_options read_only = { .direct = rig->c->direct };
