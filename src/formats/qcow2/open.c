@@ -158,8 +158,7 @@ static int check_encryption(const struct qcow2 *q, struct qimg_error *err)
     if (q->header.crypt_method == QCOW2_CRYPT_LUKS && !q->extensions.has_crypto)
         return qimg_fail(err, EBADMSG, "Missing CRYPTO header for crypt method %u",
                          q->header.crypt_method);
-    qimg_fail(err, ENOTSUP, "Parameter 'encrypt.key-secret' is required for cipher");
-    return qimg_hint(err, "Reading the data of encrypted images is not supported.");
+    return qimg_fail(err, ENOTSUP, "Parameter 'encrypt.key-secret' is required for cipher");
 }
 
 static int check_data_file(const struct qcow2 *q, struct qimg_error *err)
