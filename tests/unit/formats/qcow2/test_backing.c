@@ -52,7 +52,7 @@ static const struct crash_case {
       { { "first", "qcow2" }, { long_name, "raw" }, { "x", "vmdk" }, { NULL, NULL } } },
     { "a first name, an extension that lies across the end of sector 0",
       { .size = MiB, .extensions = nameless_v3, .extension_count = 2 },
-      { { "first", "qcow2" }, { NULL, NULL }, { "again", "raw" }, { NULL, NULL } } },
+      { { "first-name", "qcow2" }, { NULL, NULL }, { "again", "raw" }, { NULL, NULL } } },
     { "long names, back and forth",
       { .size = MiB, .extensions = bare_v3, .extension_count = 1 },
       { { long_name, "raw" },
