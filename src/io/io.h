@@ -150,7 +150,8 @@ void io_file_close(struct io_file *file);
 MUST_CHECK int io_read_exact(struct io_file *file, uint64_t off, void *buf, size_t len,
                              size_t *got);
 
-/* Writes all of @len. Any alignment (O_DIRECT edges are read and rewritten). */
+/* Writes all of @len. Any alignment (O_DIRECT edges are read and rewritten). Where the end of such
+ * a write is not aligned and becomes the file's end, nobody may be writing behind it meanwhile. */
 MUST_CHECK int io_write_exact(struct io_file *file, uint64_t off, const void *buf, size_t len);
 
 /* Makes @range read as zeros; @may_unmap lets storage go. Falls back to writing zeros. */
@@ -294,9 +295,11 @@ struct io_engine {
 
 /* The engine for real files. @workers is borrowed and must outlive it. The ring is made with
  * the first queue that wants one; where the kernel refuses it (EPERM, ENOSYS, limits), AUTO
- * falls back to threads and notes it, URING fails then. Raises the soft limit on open files to
- * the hard one; files beyond it are closed when idle and opened again (same device and inode,
- * else -ESTALE) when used. */
+ * falls back to threads and notes it, URING fails then. When the soft limit on open files is
+ * near, it is raised to the hard one; beyond that, files opened read-only are closed while idle
+ * and opened again when used. Such a file holds no locks in the meantime; its next use fails with
+ * -ESTALE where the name is another file by then, and with -EAGAIN where somebody else's locks
+ * stand against its own. */
 MUST_CHECK int io_engine_new(enum io_engine_choice choice, struct workers *workers,
                              io_note_fn note, void *note_user, struct io_engine **out);
 
