@@ -26,8 +26,8 @@ struct qimg_context {
     struct queue_pool queues;
 };
 
-void context_note(const struct qimg_context *context, enum qimg_note_level level,
-                  const char *fmt, ...) PRINTF_LIKE(3, 4);
+void context_note(const struct qimg_context *context, enum qimg_note_level level, const char *fmt,
+                  ...) PRINTF_LIKE(3, 4);
 
 /* A queue for one call; give it back with nothing under way. Returns 0 or a negative errno. */
 MUST_CHECK int context_borrow_queue(struct qimg_context *context, struct io_queue **out);

@@ -169,12 +169,11 @@ static bool make_room(struct chain_map *map, uint64_t more)
 static int insert_window(struct chain_map *map, struct window *w, bool *evicted)
 {
     *evicted = make_room(map, window_bytes(w));
-    TRY(window_vec_reserve(&map->windows, 1));
     const size_t i = window_after(map, w->guest.off);
+    TRY(window_vec_push(&map->windows, w));
     memmove(&map->windows.items[i + 1], &map->windows.items[i],
-            (map->windows.count - i) * sizeof(map->windows.items[0]));
+            (map->windows.count - 1 - i) * sizeof(map->windows.items[0]));
     map->windows.items[i] = w;
-    map->windows.count++;
     map->bytes += window_bytes(w);
     atomic_fetch_add(&map->image->context->map_bytes, window_bytes(w));
     return 0;
