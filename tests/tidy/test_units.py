@@ -5,6 +5,9 @@ from pylib.paths import ROOT
 
 EXCEPTIONS = {  # source: where it is tested instead
     "src/base/str.c": "through every message; tests/unit/base/test_fail.c",
+    "src/formats/codec_deflate.c": "side by side in tests/unit/formats/test_codec.c",
+    "src/formats/codec_isal.c": "side by side in tests/unit/formats/test_codec.c",
+    "src/formats/codec_zstd.c": "tests/unit/formats/test_codec.c",
     "src/chain/version.c": "a constant; tests/cli/test_package.py compares it",
 }
 
