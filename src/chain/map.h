@@ -14,11 +14,11 @@ enum run_kind { RUN_ZERO, RUN_DATA, RUN_COMPRESSED, RUN_BAD, RUN_UNALLOCATED };
 /* Guest bytes [guest_off, +len) from one layer. UNALLOCATED (no layer has it) reads as zeros. */
 struct run {
     uint64_t guest_off, len;
-    uint64_t host_off;    /* of guest_off; of COMPRESSED, of the packed cluster */
+    uint64_t host_off; /* of guest_off; of COMPRESSED, of the packed cluster */
     uint32_t packed_len;
     uint32_t layer;
-    uint32_t skip;        /* COMPRESSED: guest_off's distance from the cluster's first byte */
-    uint8_t kind;         /* enum run_kind */
+    uint32_t skip; /* COMPRESSED: guest_off's distance from the cluster's first byte */
+    uint8_t kind;  /* enum run_kind */
     uint8_t codec;
 };
 
