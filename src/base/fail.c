@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+PRINTF_LIKE(3, 0)
 static void set_text(struct qimg_error *err, int code, const char *fmt, va_list args)
 {
     assert(code > 0);
