@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bits.h"
+#include "qimg/image.h"
+#include "scratch.h"
+
+static char *directory;
+static struct qimg_context *context;
+
+static void set_up(void)
+{
+    struct qimg_error err;
+    directory = scratch_new();
+    cr_assert_eq(chdir(directory), 0);
+    cr_assert_eq(qimg_context_new(NULL, &context, &err), 0);
+    /* Made by the oracle: compressed clusters below, half of one overwritten above. */
+    cr_assert_eq(system("qemu-img create -q -f qcow2 base 1M && "
+                        "qemu-io -c 'write -c -P 5 0 64k' -c 'write -c -P 6 64k 64k' "
+                        "-c 'write -P 7 128k 64k' base >/dev/null && "
+                        "qemu-img create -q -f qcow2 -o cluster_size=4k -b base -F qcow2 top && "
+                        "qemu-io -c 'write -P 8 32k 4k' top >/dev/null"),
+                 0);
+}
+
+static void tear_down(void)
+{
+    qimg_context_free(context);
+    scratch_remove(directory);
+}
+
+TestSuite(queue, .init = set_up, .fini = tear_down);
+TestSuite(info, .init = set_up, .fini = tear_down);
+
+static uint8_t byte_at(uint64_t off)
+{
+    if (off >= 32 * KiB && off < 36 * KiB)
+        return 8;
+    return off < 192 * KiB ? (uint8_t)(5 + off / (64 * KiB)) : 0;
+}
+
+Test(queue, many_reads_complete_each_with_its_tag_and_bytes)
+{
+    enum { DEPTH = 8, LEN = 24 * 1024 };
+    static uint8_t buf[DEPTH][LEN];
+    struct qimg_completion done[DEPTH];
+    struct qimg_queue *queue = NULL;
+    struct qimg_image *image = NULL;
+    struct qimg_error err;
+    unsigned seen = 0;
+    cr_assert_eq(qimg_image_open(context, "top", NULL, &image, &err), 0, "%s", err.text);
+    cr_assert_eq(qimg_queue_new(image, DEPTH, &queue, &err), 0, "%s", err.text);
+    for (size_t i = 0; i < DEPTH; i++)
+        cr_assert_eq(qimg_queue_read(queue, i * LEN + 100, buf[i], LEN, buf[i]), 0);
+    cr_expect_eq(qimg_queue_read(queue, 0, buf[0], 1, NULL), -EAGAIN);
+    while (seen < DEPTH) {
+        const int count = qimg_queue_wait(queue, done, DEPTH, 1);
+        cr_assert_gt(count, 0);
+        for (int k = 0; k < count; k++) {
+            const size_t i = (size_t)((uint8_t(*)[LEN])done[k].tag - buf);
+            cr_expect_eq(done[k].result, 0);
+            for (size_t b = 0; b < LEN; b++)
+                cr_assert_eq(buf[i][b], byte_at(i * LEN + 100 + b), "read %zu byte %zu", i, b);
+        }
+        seen += (unsigned)count;
+    }
+    cr_expect_eq(qimg_queue_wait(queue, done, DEPTH, 1), 0);
+    qimg_queue_free(queue);
+    qimg_image_close(image);
+}
+
+Test(queue, reads_past_the_end_are_refused)
+{
+    struct qimg_image *image = NULL;
+    struct qimg_error err;
+    uint8_t byte;
+    cr_assert_eq(qimg_image_open(context, "top", NULL, &image, &err), 0, "%s", err.text);
+    cr_expect_eq(qimg_image_read(image, MiB - 1, &byte, 1, &err), 0);
+    cr_expect_eq(qimg_image_read(image, MiB, &byte, 1, &err), -EINVAL);
+    cr_expect_eq(qimg_image_read(image, UINT64_MAX, &byte, 1, &err), -EINVAL);
+    qimg_image_close(image);
+}
+
+static int count_visit(void *user, const struct qimg_info *info)
+{
+    cr_expect_str_eq(info->format, "qcow2");
+    cr_expect_str_eq(info->child->format, "file");
+    ++*(int *)user;
+    return 0;
+}
+
+Test(info, a_chain_is_shown_whole_or_not_at_all)
+{
+    struct qimg_error err;
+    int visits = 0;
+    cr_expect_eq(qimg_chain_info(context, "top", NULL, true, count_visit, &visits, &err), 0);
+    cr_expect_eq(visits, 2);
+    cr_assert_eq(system("rm base && ln -s top base"), 0);
+    visits = 0;
+    cr_expect_eq(qimg_chain_info(context, "top", NULL, true, count_visit, &visits, &err), -ELOOP);
+    cr_expect_str_eq(err.text, "Backing file 'base' creates an infinite loop.");
+    cr_assert_eq(unlink("base"), 0);
+    cr_expect_eq(qimg_chain_info(context, "top", NULL, true, count_visit, &visits, &err), -ENOENT);
+    cr_expect_eq(visits, 0);
+}
