@@ -6,8 +6,8 @@
  */
 #include <string.h>
 
+#include "base_limits.h"
 #include "copy.h"
-#include "limits.h"
 #include "run_read.h"
 #include "sparse.h"
 

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "cleanup.h"
-#include "limits.h"
 
 /* Requests in flight of a borrowed queue: enough for a device to be busy with table loads. */
 #define BORROWED_DEPTH 64

@@ -7,10 +7,10 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "checked.h"
 #include "convert_target.h"
 #include "copy.h"
-#include "limits.h"
 #include "run_read.h"
 #include "sparse.h"
 

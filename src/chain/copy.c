@@ -16,8 +16,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base_limits.h"
 #include "copy_worker.h"
-#include "limits.h"
 #include "run_read.h"
 
 struct window {

@@ -115,6 +115,10 @@ struct copy_job {
  * nothing is under way when it returns. */
 MUST_CHECK int copy_run(struct copy_job *job, struct qimg_error *err);
 
+/* Will workers do whole slots of this job (small slots are best), or will its requests go to the
+ * kernel in batches (large ones are)? Depends on the job's context, direct, salvage, offload. */
+bool copy_in_worker(const struct copy_job *job);
+
 /* --- for plans ---------------------------------------------------------------------------- */
 
 /* Walks the runs of one image in guest order. Past the image's end all is UNALLOCATED. */

@@ -4,9 +4,9 @@
  */
 #include <assert.h>
 
+#include "base_limits.h"
 #include "checked.h"
 #include "copy.h"
-#include "limits.h"
 #include "run_read.h"
 
 /* Where mapping metadata cannot be read in salvage mode, this much is given up at a time. */

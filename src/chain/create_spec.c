@@ -5,9 +5,9 @@
  */
 #include <string.h>
 
+#include "base_limits.h"
 #include "bits.h"
 #include "create_rows.h"
-#include "limits.h"
 
 #define DEFAULT_CLUSTER (64 * KiB)
 #define V3_ONLY         "compatibility level 1.1 and above (use version=v3 or greater)"

@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "bits.h"
 #include "checked.h"
 #include "cleanup.h"
-#include "limits.h"
 #include "map_run.h"
 
 #define WINDOW_MIN     (64 * KiB)

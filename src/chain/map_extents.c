@@ -5,11 +5,12 @@
  * to have been preallocated.
  */
 #include <assert.h>
+#include <limits.h>
 
+#include "base_limits.h"
 #include "bits.h"
 #include "chain.h"
 #include "checked.h"
-#include "limits.h"
 #include "map.h"
 
 #define RUNS_AT_ONCE 64

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "chain.h"
 #include "checked.h"
-#include "limits.h"
 #include "map.h"
 #include "read.h"
 

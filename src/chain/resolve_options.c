@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "cleanup.h"
-#include "limits.h"
 #include "str.h"
 
 void block_options_release(struct block_option_vec *options)

@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "extent.h"
 #include "fail.h"
@@ -18,6 +19,14 @@
 /* Returns 0, -EIO (broken, or too few bytes come out), -ENOMEM. Safe from several threads. */
 MUST_CHECK int codec_unpack(enum codec codec, const uint8_t *packed, size_t packed_len,
                             uint8_t *out, size_t out_len);
+
+/* Packs @len bytes into at most @room at @out. Returns how many it took, -ENOSPC (does not get that
+ * small: keep it unpacked), -ENOMEM. As QEMU does: deflate with a window of 4 KiB, zstd at its
+ * default level. The result depends on nothing but the input. Safe from several threads. */
+MUST_CHECK ssize_t codec_pack(enum codec codec, const uint8_t *in, size_t len, uint8_t *out,
+                              size_t room);
+MUST_CHECK ssize_t codec_deflate_zlib(const uint8_t *in, size_t len, uint8_t *out, size_t room);
+MUST_CHECK ssize_t codec_pack_zstd(const uint8_t *in, size_t len, uint8_t *out, size_t room);
 
 /* The two decoders of deflate, for tests; codec_unpack takes the faster one that was built. */
 MUST_CHECK int codec_inflate_zlib(const uint8_t *packed, size_t packed_len, uint8_t *out,

@@ -25,6 +25,7 @@
 
 struct image;
 struct create_spec;
+struct format_write_ops;
 
 /* --- open images ------------------------------------------------------------------------ */
 
@@ -46,6 +47,10 @@ struct image {
     bool needs_data_file;
     char *data_file_name;      /* as recorded; NULL = not recorded */
     bool encrypted;
+    bool packs;                /* packed clusters can be written, ... */
+    uint8_t codec;             /* ... by this enum codec */
+    bool writing;              /* write->begin succeeded, write->end was not called yet */
+    const struct read_pins *pins; /* set by the host before write->begin; NULL = nobody reads */
 };
 
 /* One piece of mapping metadata: @len bytes at @host_off that describe @guest. */
@@ -109,6 +114,8 @@ struct format_ops {
     /* Lays out a new image in the empty @file (and @data_file, may be NULL): see create.h. */
     int (*create)(struct io_file *file, struct io_file *data_file,
                   const struct create_spec *spec, struct qimg_error *err);
+
+    const struct format_write_ops *write; /* NULL: the format is read only */
 };
 
 /* All formats this build knows, probe order; ends with NULL. */
@@ -125,6 +132,135 @@ MUST_CHECK int image_map(const struct image *image, struct qimg_range want,
                          struct extent_vec *out, struct qimg_error *err);
 
 void image_close(struct image *image);
+
+/* --- writing ---------------------------------------------------------------------------- */
+
+/* Who may still be reading the image file through offsets that the host looked up earlier. A
+ * cluster that no table points at any more is used again, or punched, only when its release is
+ * durable and every read that may have its offset has ended. Called under the host's lock. */
+struct read_pins {
+    void *user;
+    /* A mark between the reads that have begun and those that will. The host's map has been
+     * spliced for every change that was made so far. */
+    uint64_t (*stamp)(void *user);
+    /* Have all reads ended that had begun before @stamp was made? */
+    bool (*passed)(void *user, uint64_t stamp);
+};
+
+/* Where bytes beside the guest's own come from. */
+enum write_fill {
+    WRITE_FILL_NONE,  /* leave them alone: what is there is right (or reads as zeros already) */
+    WRITE_FILL_ZEROS, /* zeros */
+    WRITE_FILL_OLD,   /* what the guest reads there now, through the whole chain; zeros beyond
+                       * the end of the image and of shorter backing files */
+};
+
+struct write_edge {
+    uint64_t len; /* bytes */
+    enum write_fill fill;
+};
+
+/* Where one piece of a guest write goes. Made by write_begin() or packed_begin(), the caller's
+ * memory, not moved until write_commit() or write_abort(), exactly one of which follows.
+ *
+ *                head.len      guest.len      tail.len
+ *              [ head fill | the guest's bytes | tail fill ]
+ *   host bytes  ^            ^ host_off
+ *
+ * All three parts lie one behind the other, in image->data_file where there is one, else in
+ * image->file; the host may write them as one request. The guest offsets that they stand for are
+ * consecutive too; the tail may run past image->size (zeros there). */
+struct write_plan {
+    struct qimg_range guest; /* the first bytes of what was asked for; len > 0 */
+    uint64_t host_off;       /* of guest.off; of a packed cluster: of its first packed byte */
+    struct write_edge head, tail;
+    bool in_place; /* the map does not change: head.len and tail.len are 0 */
+    /* Not in place: once committed the guest range [head, tail) is DATA there, cut at
+     * image->size; of the clusters at both ends more may change (a packed cluster is unpacked
+     * as a whole, reserved zeros move): align `linked` to clusters before splicing. */
+    struct qimg_range linked;
+
+    /* The format's own. */
+    struct write_plan *next, **link;
+    struct qimg_range clusters; /* guest clusters that nobody else may change meanwhile */
+    uint64_t host_cluster;
+    uint32_t packed_len;
+    uint8_t how;
+};
+
+enum write_zero_flags {
+    WRITE_MAY_UNMAP = 1 << 0, /* storage of the range may be given up */
+};
+
+/* What became of the first bytes of a range to be zeroed. */
+struct write_zeroed {
+    uint64_t len;  /* > 0 */
+    bool as_data;  /* nothing happened yet: write zeros there as guest data (write_begin; where
+                    * the plan is in place, IO_ZERO of its host bytes does it) */
+};
+
+/* Changing an open, writable image. All functions of one image, `map` too, are called under one
+ * lock, the host's, which it also holds while it splices its own map after a change; guest data
+ * itself moves outside the lock, between write_begin() and write_commit(). They may read and write
+ * metadata of the image file synchronously.
+ *
+ * Nothing is durable before flush() or end() says so; a crash before leaves old or new content,
+ * sector by sector, and an image without corruption. After a failed metadata write or sync every
+ * further call fails with the same error, and end() reports it. Other failures (-ENOSPC of an
+ * allocation, a bad table entry) concern only their call.
+ *
+ * Ranges lie within image->size, len > 0, any alignment. Functions that take a range do its first
+ * part and say how much that was; the caller goes on behind it. */
+struct format_write_ops {
+    /* Once, before all others; image->data_file is set where one is needed. Refuses what cannot
+     * be written. Nothing changes on disk yet, but for persistent bitmaps, which are marked in
+     * use. */
+    int (*begin)(struct image *image, struct qimg_error *err);
+
+    /* Plans a write of the first bytes of @want. -EAGAIN: another plan under way holds the
+     * clusters; ask again when one was committed or aborted. */
+    int (*write_begin)(struct image *image, struct qimg_range want, struct write_plan *plan,
+                       struct qimg_error *err);
+
+    /* Plans a write of @packed_len bytes that unpack to the whole cluster at @guest_off (the
+     * codec is the image's: see image->packs). Head and tail are empty. -EIO where the cluster has
+     * space already (as QEMU), -ENOTSUP where the image or format has no packed clusters, -EAGAIN
+     * as above. NULL where the format has none. */
+    int (*packed_begin)(struct image *image, uint64_t guest_off, uint32_t packed_len,
+                        struct write_plan *plan, struct qimg_error *err);
+
+    /* The plan's bytes have been written (not: synced): links them. The guest sees them from now
+     * on. On failure the plan is aborted. */
+    int (*write_commit)(struct image *image, struct write_plan *plan, struct qimg_error *err);
+
+    /* The bytes could not be written: gives their space back. Guest content is unchanged, but for
+     * a plan in place. */
+    void (*write_abort)(struct image *image, struct write_plan *plan);
+
+    /* Makes the first bytes of @want read as zeros, by metadata alone if that can be. Where it
+     * cannot tell that the rest of a cluster reads as zeros (it lies in a backing file), it asks
+     * for data; a host that knows widens @want to the whole cluster. @flags: enum
+     * write_zero_flags. -EAGAIN as above. */
+    int (*zero)(struct image *image, struct qimg_range want, unsigned flags,
+                struct write_zeroed *out, struct qimg_error *err);
+
+    /* The content of @want is of no use any more. Gives up what QEMU would (whole clusters, which
+     * then read as zeros; parts of clusters stay). *done > 0: bytes dealt with. */
+    int (*discard)(struct image *image, struct qimg_range want, uint64_t *done,
+                   struct qimg_error *err);
+
+    /* As image_map(), but as all changes so far have made it, flushed or not. While image->writing
+     * the two steps map_plan and map_decode must not be used: they see the file. */
+    int (*map)(struct image *image, struct qimg_range want, struct extent_vec *out,
+               struct qimg_error *err);
+
+    /* Everything that was committed before is durable on return. */
+    int (*flush)(struct image *image, struct qimg_error *err);
+
+    /* The end of writing, with no plan and no read under way: flushes, gives released space back,
+     * stores bitmaps. Must be called before close (which drops what was not flushed). */
+    int (*end)(struct image *image, struct qimg_error *err);
+};
 
 /* --- creating --------------------------------------------------------------------------- */
 

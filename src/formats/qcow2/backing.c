@@ -35,8 +35,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "cleanup.h"
-#include "limits.h"
 #include "qcow2.h"
 
 #define SECTOR        512

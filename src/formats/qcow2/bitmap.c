@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "checked.h"
 #include "cleanup.h"
-#include "limits.h"
 #include "qcow2.h"
 
 #define MAX_TABLE_COUNT      0x8000000u

@@ -16,9 +16,9 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "checked.h"
 #include "cleanup.h"
-#include "limits.h"
 #include "qcow2.h"
 
 #define WRITE_BYTES (2 * MiB)

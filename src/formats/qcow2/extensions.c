@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "limits.h"
+#include "base_limits.h"
 #include "qcow2.h"
 
 /* The next extension; 0 at the end of the area, 1 for one, or a failure. */

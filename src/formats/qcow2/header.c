@@ -6,8 +6,8 @@
  */
 #include <inttypes.h>
 
+#include "base_limits.h"
 #include "checked.h"
-#include "limits.h"
 #include "qcow2.h"
 
 static void decode_v2_defaults(struct qcow2_header *h)

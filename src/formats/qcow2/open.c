@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "cleanup.h"
-#include "limits.h"
 #include "qcow2.h"
 
 #define HEAD_BYTES 4096 /* holds the header and all extensions of nearly every image */

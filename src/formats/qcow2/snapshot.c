@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base_limits.h"
 #include "cleanup.h"
-#include "limits.h"
 #include "qcow2.h"
 
 #define WINDOW_BYTES (64 * KiB)

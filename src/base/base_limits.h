@@ -2,24 +2,10 @@
  *
  * Every cap on what an image, a name or a user may ask of us, with its reason. QEMU's own caps
  * are kept where it has one, so that we accept what it accepts and refuse what it refuses.
+ * (Not called limits.h: a compiler's own search for libc's would end here.)
  */
 #ifndef BASE_LIMITS_H
 #define BASE_LIMITS_H
-
-/* This file shadows libc's of the same name for whoever has src/base in its include path, and
- * #include_next would stop half way (at the compiler's own, whose MB_LEN_MAX libc refuses under
- * fortification): so the few words of it that are used here and in libraries' headers are said. */
-#include <linux/limits.h>
-#ifndef INT_MAX
-#define CHAR_BIT  __CHAR_BIT__
-#define INT_MAX   __INT_MAX__
-#define INT_MIN   (-INT_MAX - 1)
-#define UINT_MAX  (INT_MAX * 2U + 1U)
-#define LONG_MAX  __LONG_MAX__
-#define LONG_MIN  (-LONG_MAX - 1L)
-#define ULONG_MAX (LONG_MAX * 2UL + 1UL)
-#define IOV_MAX   1024
-#endif
 
 #include "bits.h"
 
