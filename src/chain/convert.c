@@ -243,9 +243,9 @@ static bool opened_direct(const struct qimg_image *image)
 }
 
 /* Room for whole clusters of compressing images, and for what -S wants to see at once. */
-static size_t choose_slot_size(const struct qimg_convert_options *options, bool direct)
+static size_t choose_slot_size(const struct qimg_convert_options *options, bool in_worker)
 {
-    uint64_t size = direct ? LIMIT_COPY_BUFFER : CHUNK;
+    uint64_t size = in_worker ? CHUNK : LIMIT_COPY_BUFFER;
 
     for (size_t s = 0; s < options->source_count; s++)
         for (unsigned i = 0; i < options->sources[s]->layer_count; i++)
@@ -271,11 +271,11 @@ static void set_up_job(struct convert *c, const struct qimg_convert_options *opt
     job->direct = c->target.file->options.direct;
     for (size_t s = 0; s < options->source_count; s++)
         job->direct |= opened_direct(options->sources[s]);
-    job->slot_size = choose_slot_size(options, job->direct);
     job->window = options->parallel ? options->parallel : 8;
     job->any_order = options->out_of_order;
     job->salvage = options->salvage;
     job->offload = options->copy_offload;
+    job->slot_size = choose_slot_size(options, copy_in_worker(job));
     job->rate_limit = options->rate_limit;
     job->progress = options->progress;
     job->user = options->user;

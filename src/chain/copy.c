@@ -451,15 +451,28 @@ static void drain(struct window *w)
     }
 }
 
-static int window_open(struct window *w, struct qimg_error *err)
+static struct io_queue_profile profile_of(const struct copy_job *job)
 {
-    struct copy_job *job = w->job;
-    const struct io_queue_profile profile = {
-        .depth = job->window * COPY_PIECES < LIMIT_QUEUE_DEPTH ? job->window * COPY_PIECES
-                                                               : LIMIT_QUEUE_DEPTH,
+    return (struct io_queue_profile){
+        .depth = (unsigned)min_u64((uint64_t)job->window * COPY_PIECES, LIMIT_QUEUE_DEPTH),
         .direct = job->direct,
         .large = true,
     };
+}
+
+bool copy_in_worker(const struct copy_job *job)
+{
+    const struct io_queue_profile profile = profile_of(job);
+
+    if (job->salvage || job->offload)
+        return true;
+    return !job->direct && strcmp(io_engine_name(job->context->engine, &profile), "threads") == 0;
+}
+
+static int window_open(struct window *w, struct qimg_error *err)
+{
+    struct copy_job *job = w->job;
+    const struct io_queue_profile profile = profile_of(job);
 
     w->slots = calloc(job->window, sizeof(*w->slots));
     if (!w->slots)
@@ -468,9 +481,7 @@ static int window_open(struct window *w, struct qimg_error *err)
         if (slot_init(&w->slots[i], job) < 0)
             return qimg_fail_memory(err);
 
-    w->in_worker =
-        job->salvage || job->offload ||
-        (!job->direct && strcmp(io_engine_name(job->context->engine, &profile), "threads") == 0);
+    w->in_worker = copy_in_worker(job);
     int rc = io_queue_new(job->context->engine, &profile, &w->queue);
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "I/O queue");
