@@ -113,10 +113,13 @@ def chain(twin, depth, options="compat=1.1", base="raw", sizes=None):
         else:
             name, fmt_here = f"c{level}.qcow2", "qcow2"
             opts = options
-            back = ("-b", below, "-F", fmt) if below else ()
+            deep = depth > 20  # QEMU opens the whole chain for each step: link afterwards
+            back = ("-b", below, "-F", fmt) if below and not deep else ()
             twin.img("create", "-q", "-f", "qcow2", "-o", opts, *back, name, size)
         at = level * 150 * 1024 % (size - 200 * 1024) & ~511
         twin.io(name, f"write -q -P {level % 250 + 1} {at} 100k",
                 f"write -q -z {at + 50 * 1024} 10k", options=("-f", fmt_here))
+        if depth > 20 and below:
+            twin.img("rebase", "-u", "-b", below, "-F", fmt, name)
         below, fmt = name, fmt_here
     return below

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Both engines read the same bytes, in batches; a refused io_uring is no obstacle."""
+import pytest
+
+from pylib import images, run
+
+
+@pytest.fixture
+def image(twin):
+    images.make(twin, "compat=1.1")
+    images.real_data(twin.theirs / "real", 1)
+    twin.img("convert", "-c", "-O", "qcow2", "real", "packed.qcow2")
+    twin.img("convert", "-O", "raw", "a.qcow2", "want.raw")
+    return twin.theirs
+
+
+ENGINES = ("auto", "io_uring", "threads")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cache", ("none", "writeback", "writethrough", "directsync", "unsafe"))
+def test_each_engine_and_cache_mode_gives_the_same_bytes(image, engine, cache):
+    tool = run.ours(image)
+    tool("convert", f"--engine={engine}", "-t", cache, "-T", cache, "-O", "raw", "a.qcow2",
+         "out.raw").ok()
+    assert (image / "out.raw").read_bytes() == (image / "want.raw").read_bytes()
+    tool("convert", f"--engine={engine}", "-T", cache, "-O", "raw", "packed.qcow2", "out.raw").ok()
+    assert (image / "out.raw").read_bytes() == (image / "real").read_bytes()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_environment_chooses_as_the_option_does(image, engine):
+    tool = run.ours(image).environ(QIMG_ENGINE=engine)
+    tool("convert", "-O", "raw", "a.qcow2", "out.raw").ok()
+    assert (image / "out.raw").read_bytes() == (image / "want.raw").read_bytes()
+
+
+def test_an_unknown_engine_is_refused(image):
+    assert run.ours(image)("convert", "--engine=nosuch", "-O", "raw", "a.qcow2", "o").code == 1
+    assert run.ours(image).environ(QIMG_ENGINE="nosuch")("convert", "-O", "raw", "a.qcow2",
+                                                         "o").code == 1
+
+
+@pytest.mark.parametrize("cache", ("none", "writeback"))
+@pytest.mark.parametrize("engine", ("auto", "threads"))
+def test_works_where_io_uring_is_refused(image, engine, cache):
+    """As under the seccomp profiles of container runtimes."""
+    tool = run.ours(image).under("--no-io-uring")
+    tool("info", "a.qcow2").ok()
+    tool("map", "a.qcow2").ok()
+    tool("convert", f"--engine={engine}", "-t", cache, "-T", cache, "-O", "raw", "a.qcow2",
+         "out.raw").ok()
+    assert (image / "out.raw").read_bytes() == (image / "want.raw").read_bytes()
+
+
+def test_asking_for_a_refused_io_uring_says_so(image):
+    result = run.ours(image).under("--no-io-uring")("convert", "--engine=io_uring", "-T", "none",
+                                                    "-O", "raw", "a.qcow2", "out.raw")
+    assert "io_uring" in result.err or result.code == 0

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is left behind: after failures, on full disks, under kill."""
+import signal
+import subprocess
+import time
+
+import pytest
+
+from pylib import images, run
+
+
+def test_a_failed_create_leaves_no_file(scratch, qimg):
+    for args in (("-o", "cluster_size=7", "a", "1M"), ("-b", "nox", "-F", "raw", "a"),
+                 ("-o", "cluster_size=512", "a", "1P"), ("-f", "nosuch", "a", "1M")):
+        qimg("create", "-f", "qcow2", *args).failed()
+        assert not (scratch / "a").exists(), args
+
+
+def test_a_failed_convert_leaves_no_usable_file(twin):
+    images.real_data(twin.theirs / "real", 1)
+    twin.img("convert", "-c", "-O", "qcow2", "real", "a.qcow2")
+    with open(twin.theirs / "a.qcow2", "r+b") as image:
+        image.seek(-70000, 2)
+        image.write(b"\xff" * 60000)
+    run.ours(twin.theirs)("convert", "-O", "raw", "a.qcow2", "out.raw").failed()
+    assert not (twin.theirs / "out.raw").exists()
+
+
+def test_an_existing_target_ends_empty_when_convert_fails(twin):
+    images.make(twin, "compat=1.1", "a.qcow2")
+    with open(twin.theirs / "a.qcow2", "r+b") as image:
+        image.seek(0x40000)
+        image.write(b"\x80\0\0\0\0\x05\x02\0")
+    (twin.theirs / "out.raw").write_bytes(b"x" * 1000000)
+    inode = (twin.theirs / "out.raw").stat().st_ino
+    run.ours(twin.theirs)("convert", "-O", "raw", "a.qcow2", "out.raw").failed()
+    assert (twin.theirs / "out.raw").stat().st_ino == inode
+    assert (twin.theirs / "out.raw").stat().st_size == 0
+
+
+@pytest.mark.parametrize("free_kib", (0, 64, 1024))
+def test_a_full_disk(twin, free_kib):
+    images.real_data(twin.theirs / "real", 3)
+    twin.img("convert", "-O", "qcow2", "real", "a.qcow2")
+    small = twin.scratch / "small"
+    small.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={max(free_kib, 4)}k", "none", small],
+                           capture_output=True, text=True)
+    if mount.returncode != 0:
+        pytest.skip("may not mount here")
+    try:
+        run.ours(twin.theirs)("convert", "-O", "raw", "a.qcow2", small / "out.raw").failed(
+            "No space left on device")
+        assert not (small / "out.raw").exists()
+        if free_kib == 64:
+            run.ours(twin.theirs)("create", "-f", "qcow2", small / "b.qcow2", "1G").failed()
+            assert not (small / "b.qcow2").exists()
+    finally:
+        subprocess.run(["umount", small], check=False)
+
+
+@pytest.mark.parametrize("after", (0.001, 0.005, 0.02, 0.05))
+def test_a_killed_convert_leaves_nothing_that_looks_whole(twin, after):
+    images.real_data(twin.theirs / "real", 8)
+    twin.img("convert", "-O", "qcow2", "-S", "0", "real", "a.qcow2")
+    process = subprocess.Popen([run.ours().path, "convert", "-O", "raw", "a.qcow2", "out.raw"],
+                               cwd=twin.theirs)
+    time.sleep(after)
+    process.send_signal(signal.SIGKILL)
+    finished = process.wait() == 0
+    target = twin.theirs / "out.raw"
+    if not finished and target.exists() and target.stat().st_size == 8 << 20:
+        # The length is set last: a file of full length has all its bytes.
+        assert target.read_bytes() == (twin.theirs / "real").read_bytes()
+
+
+def test_sigpipe_does_not_kill(twin):
+    top = images.chain(twin, 2)
+    done = subprocess.run(f"{run.ours().path} map {top} | true", shell=True, cwd=twin.theirs,
+                          capture_output=True)
+    assert done.returncode == 0
+
+
+def test_output_to_a_full_device_is_an_error(twin):
+    top = images.chain(twin, 2)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([run.ours().path, "map", "--output=json", top], cwd=twin.theirs,
+                              stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may be opened on an image's word, and that each printed remedy mends."""
+import os
+import shlex
+import subprocess
+
+import pytest
+
+from pylib import images, run
+
+
+@pytest.fixture
+def unformatted(twin):
+    """top.qcow2 names base.qcow2 and does not say in which format."""
+    images.make(twin, "compat=1.1", "base.qcow2", 1 << 20)
+    twin.io("base.qcow2", "write -q -P 7 0 1M")
+    twin.img("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "top.qcow2")
+    images.forget_format(twin.theirs / "top.qcow2")
+    return twin.theirs
+
+
+READ = (("map",), ("convert", "-O", "raw"), ("info", "--backing-chain"), ("compare",))
+
+
+def with_operands(command, name):
+    if command[0] == "convert":
+        return (*command, name, "out.raw")
+    return (*command, name, name) if command[0] == "compare" else (*command, name)
+
+
+@pytest.mark.parametrize("command", READ, ids=lambda c: c[0])
+def test_strict_refuses_a_backing_file_without_a_format(unformatted, command):
+    result = run.ours(unformatted)(*with_operands(command, "top.qcow2"))
+    assert result.code == (2 if command[0] == "compare" else 1)
+    assert "top.qcow2" in result.err and "base.qcow2" in result.err
+    assert "rebase" in result.err, "the remedy is printed"
+
+
+def test_the_printed_remedy_mends(unformatted):
+    refused = run.ours(unformatted)("map", "top.qcow2")
+    assert refused.code == 1
+    remedies = [line.strip() for line in refused.err.splitlines() if "rebase" in line]
+    command = remedies[0][remedies[0].index("qimg rebase"):].rstrip(".")
+    words = ["qcow2" if word in ("FORMAT", "FMT", "<format>") else word
+             for word in shlex.split(command)]
+    done = subprocess.run(words, executable=str(run.ours().path), cwd=unformatted,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run.ours(unformatted)("map", "top.qcow2").ok()
+
+
+@pytest.mark.parametrize("command", READ, ids=lambda c: c[0])
+@pytest.mark.parametrize("option", ("--allow-probe", "--compat=qemu"))
+def test_options_that_accept_a_probed_format(unformatted, command, option):
+    run.ours(unformatted)(command[0], option, *with_operands(command, "top.qcow2")[1:]).ok()
+
+
+def test_allow_probe_does_not_follow_what_was_probed(unformatted):
+    """libvirt's rule: a probed image may not lead to further files."""
+    tool = run.qemu_img(unformatted)
+    tool("create", "-q", "-f", "qcow2", "-b", "top.qcow2", "-F", "qcow2", "top2.qcow2").ok()
+    images.forget_format(unformatted / "top2.qcow2")
+    assert run.ours(unformatted)("map", "--allow-probe", "top2.qcow2").code == 1
+    run.ours(unformatted)("map", "--compat=qemu", "top2.qcow2").ok()
+
+
+def test_as_qemu_img_it_probes(unformatted):
+    run.as_qemu_img(unformatted)("map", "top.qcow2").ok()
+
+
+def test_commands_that_need_no_backing_file_open_none(unformatted):
+    tool = run.ours(unformatted)
+    (unformatted / "base.qcow2").unlink()
+    tool("info", "top.qcow2").ok()
+    tool("rebase", "-u", "-b", "other", "-F", "raw", "top.qcow2").ok()
+    tool("create", "-q", "-f", "qcow2", "-u", "-b", "nox", "-F", "raw", "x.qcow2", "1M").ok()
+
+
+def test_no_backing_reads_the_top_alone(twin):
+    top = images.chain(twin, 3)
+    tool = run.ours(twin.theirs)
+    (twin.theirs / "c1.qcow2").unlink()
+    tool("map", top).failed("c1.qcow2")
+    tool("map", "--no-backing", top).ok()
+    tool("convert", "--no-backing", "-O", "raw", top, "out.raw").ok()
+
+
+def test_no_data_file(twin):
+    twin.img("create", "-q", "-f", "qcow2", "-o", "data_file=d.bin", "a", "1M")
+    run.ours(twin.theirs)("map", "--no-data-file", "a").failed("d.bin")
+    run.ours(twin.theirs)("map", "a").ok()
+
+
+@pytest.mark.parametrize("depth,limit,fine", ((5, 5, True), (5, 4, False), (1, 1, True)))
+def test_max_depth(twin, depth, limit, fine):
+    top = images.chain(twin, depth)
+    result = run.ours(twin.theirs)("map", f"--max-depth={limit}", top)
+    assert result.code == (0 if fine else 1), result.err
+
+
+def test_allow_dir(twin):
+    (twin.theirs / "in").mkdir()
+    (twin.theirs / "out").mkdir()
+    twin.img("create", "-q", "-f", "raw", "in/base", "1M")
+    twin.img("create", "-q", "-f", "raw", "out/base", "1M")
+    (twin.theirs / "in/link").symlink_to("../out/base")
+    for number, name in enumerate(("base", "../out/base", "../in/base", "link")):
+        twin.img("create", "-q", "-f", "qcow2", "-b", name, "-F", "raw", f"in/top{number}")
+    tool = run.ours(twin.theirs)
+    tool("map", "--allow-dir=in", "in/top0").ok()
+    tool("map", "--allow-dir=in", "in/top1").failed("out/base")
+    tool("map", "--allow-dir=in", "--allow-dir=out", "in/top1").ok()
+    tool("map", "--allow-dir=in", "in/top2").ok()
+    tool("map", "--allow-dir=in", "in/top3").failed("link")
+
+
+def test_allow_format(twin):
+    top = images.chain(twin, 2)
+    tool = run.ours(twin.theirs)
+    tool("map", "--allow-format=raw", top).ok()
+    tool("map", "--allow-format=qcow2", top).failed("raw")
+
+
+@pytest.mark.parametrize("name", (
+    "nbd://localhost/x", "http://localhost/x", "nosuch:x", "json:{'driver':'nbd'}",
+    "json:{'driver':'null-co'}", "json:{'driver':'qcow2','file':{'driver':'http'}}"))
+def test_strict_opens_local_files_only(twin, name):
+    twin.img("create", "-q", "-f", "qcow2", "top", "1M")
+    twin.img("rebase", "-u", "-b", name, "-F", "raw", "top")
+    result = run.ours(twin.theirs)("map", "top")
+    assert result.code == 1 and result.seconds < 5
+    assert "top" in result.err
+
+
+def test_local_json_names_are_followed(twin):
+    twin.img("create", "-q", "-f", "raw", "base", "1M")
+    name = 'json:{"driver":"raw","file":{"driver":"file","filename":"base"}}'
+    twin.img("create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", "raw", "top", "1M")
+    run.ours(twin.theirs)("map", "top").ok()
+
+
+@pytest.mark.parametrize("how", ("self", "pair", "hard link", "symlink"))
+def test_loops_are_found_by_every_command(twin, how):
+    here, tool = twin.theirs, run.ours(twin.theirs)
+    twin.img("create", "-q", "-f", "qcow2", "a", "1M")
+    names = {"self": ["a"], "pair": ["b", "a"], "hard link": ["h"], "symlink": ["s"]}[how]
+    os.link(here / "a", here / "h")
+    os.symlink("a", here / "s")
+    if how == "pair":
+        twin.img("create", "-q", "-u", "-f", "qcow2", "-b", "a", "-F", "qcow2", "b", "1M")
+    twin.img("rebase", "-u", "-b", names[0], "-F", "qcow2", "a")
+    for command in READ:
+        result = tool(*with_operands(command, "a"))
+        assert result.code in (1, 2) and "loop" in result.err, f"{result}{result.err}"
+    tool("info", "a").ok()
+    tool("rebase", "-u", "a").ok()
+    tool("map", "a").ok()
+
+
+@pytest.mark.parametrize("kind", ("fifo", "directory", "socket", "device"))
+@pytest.mark.parametrize("role", ("backing", "data file"))
+def test_a_reference_must_be_a_file_or_a_block_device(twin, kind, role):
+    import socket
+    here = twin.theirs
+    if role == "backing":
+        twin.img("create", "-q", "-u", "-f", "qcow2", "-b", "thing", "-F", "raw", "top", "1M")
+    else:
+        twin.img("create", "-q", "-f", "qcow2", "-o", "data_file=thing", "top", "1M")
+        (here / "thing").unlink()
+    if kind == "fifo":
+        os.mkfifo(here / "thing")
+    elif kind == "directory":
+        (here / "thing").mkdir()
+    elif kind == "device":
+        os.symlink("/dev/zero", here / "thing")
+    else:
+        socket.socket(socket.AF_UNIX).bind(os.path.relpath(here / "thing"))
+    for program in (run.ours(here), run.as_qemu_img(here)):
+        result = program("map", "top")
+        assert result.code == 1 and "thing" in result.err and result.seconds < 5
+
+
+def test_info_opens_only_the_named_file(twin):
+    """Shown by the kernel: the files opened below the test's directory."""
+    top = images.chain(twin, 3)
+    if not os.path.exists("/usr/bin/strace"):
+        pytest.skip("no strace")
+    done = subprocess.run(["strace", "-f", "-e", "trace=open,openat,openat2", str(run.ours().path),
+                           "info", top], cwd=twin.theirs, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip("strace cannot run here")
+    opened = [line for line in done.stderr.splitlines() if ".qcow2" in line or ".raw" in line]
+    assert opened and all(top in line for line in opened), opened
