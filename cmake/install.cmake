@@ -27,6 +27,12 @@ set(pc_requires_private "liburing zlib libzstd jansson")
 if(QIMG_ISAL)
     string(APPEND pc_requires_private " libisal")
 endif()
+# Relative to the file itself, so that the tree may be moved (and --prefix be given to --install).
+set(pc_prefix ${CMAKE_INSTALL_PREFIX})
+if(NOT IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR})
+    file(RELATIVE_PATH up /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+    set(pc_prefix "\${pcfiledir}/${up}")
+endif()
 configure_file(cmake/qimg.pc.in qimg.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/qimg.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
