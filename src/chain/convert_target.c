@@ -2,7 +2,6 @@
 #include "convert_target.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #include "bits.h"
 #include "chain.h"
@@ -58,10 +57,6 @@ static int in_target(const struct convert_target *target, const char *name, stru
 static int open_failed(const struct convert_target *target, const char *name, int code,
                        struct qimg_error *err)
 {
-    struct stat st;
-
-    if (code == EMEDIUMTYPE && stat(target->path, &st) == 0 && S_ISDIR(st.st_mode))
-        code = EISDIR;
     if (code == EMEDIUMTYPE)
         (void)qimg_fail(err, EINVAL, "'file' driver requires '%s' to be a regular file", name);
     else
@@ -93,22 +88,29 @@ static bool is_source(const struct io_file *file, const struct qimg_convert_opti
     return false;
 }
 
+/* A file that is empty already is not truncated: ext4 takes that for the rewriting of a file and
+ * would send all of it to the disk when it is closed. */
+static int empty(const struct convert_target *target, const char *name, const struct io_stat *st,
+                 struct qimg_error *err)
+{
+    int rc = st->size > 0 ? io_truncate(target->file, 0) : 0;
+
+    if (rc == 0)
+        return 0;
+    (void)qimg_fail_errno(err, -rc, "Could not resize file");
+    return in_target(target, name, err);
+}
+
 /* Empties a fresh target (a device has what it has) and checks that there is room. */
-static int prepare(struct convert_target *target, const char *name, struct qimg_error *err)
+static int prepare(const struct convert_target *target, const char *name, struct qimg_error *err)
 {
     struct io_stat st;
-
-    if (target->fresh && !target->file->is_device) {
-        int rc = io_truncate(target->file, 0);
-        if (rc == 0)
-            return 0;
-        (void)qimg_fail_errno(err, -rc, "Could not resize file");
-        return in_target(target, name, err);
-    }
-
     int rc = io_stat(target->file, &st);
+
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "unable to get output image length");
+    if (target->fresh && !target->file->is_device)
+        return empty(target, name, &st, err);
     if (div_up(st.size, SECTOR) * SECTOR >= target->size)
         return 0;
     if (!target->fresh)
@@ -141,12 +143,15 @@ static int open_file(struct convert_target *target, const char *name,
     return target->fresh ? lock(target, name, writer, err) : 0;
 }
 
-/* Which format, by name or by the target's own description. */
-static int find_format(const char *name, const struct format_ops **out, struct qimg_error *err)
+/* Which format, by name or by the target's own description; a file's bytes are raw's. */
+static int find_format(const struct convert_target *target, const char *name,
+                       const struct format_ops **out, struct qimg_error *err)
 {
-    *out = format_find(name ? name : "raw");
+    *out = format_find(!name || strcmp(name, "file") == 0 ? "raw" : name);
+    if (!*out && target->fresh)
+        return create_refuse_format(name, err);
     if (!*out)
-        return qimg_fail(err, EINVAL, "Unknown file format '%s'", name);
+        return qimg_fail(err, EINVAL, "Unknown driver '%s'", name);
     if (strcmp((*out)->name, "raw") != 0)
         return qimg_fail(err, ENOTSUP,
                          "Cannot convert to format '%s': only raw targets are supported",
@@ -159,6 +164,7 @@ int convert_target_open(struct qimg_context *context, const struct qimg_convert_
 {
     const struct format_ops *format;
     struct location where = { 0 };
+    int rc;
 
     *out = (struct convert_target){
         .context = context,
@@ -166,12 +172,14 @@ int convert_target_open(struct qimg_context *context, const struct qimg_convert_
         .size = size,
         .durable = options->target_cache != QIMG_CACHE_UNSAFE || options->sync,
     };
-    TRY(find_format(options->target_format, &format, err));
+    rc = find_format(out, options->target_format, &format, err);
+    if (rc < 0)
+        return out->fresh ? rc : in_target(out, options->target, err);
     out->format = format->name;
     TRY(read_options(options, size, &out->preallocation, err));
-    int rc = resolve_name(context, options->target, options->target_image_opts, &where, err);
+    rc = resolve_name(context, options->target, options->target_image_opts, &where, err);
     if (rc == 0 && where.format)
-        rc = find_format(where.format, &format, err);
+        rc = find_format(out, where.format, &format, err);
     if (rc == 0 && (where.raw_offset || where.has_raw_size))
         rc = qimg_fail(err, ENOTSUP, "A target cannot be a part of a file (offset, size)");
     out->path = TAKE(where.path);
