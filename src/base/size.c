@@ -20,7 +20,8 @@ struct number {
     bool any_digit;
     bool fraction_nonzero; /* also where it is too small for a double */
     bool too_big;
-    bool hex; /* goes with no suffix: B and E are digits there */
+    bool ended; /* a dot followed the whole digits */
+    bool hex;   /* goes with no suffix: B and E are digits there */
 };
 
 static void add_digit(struct number *n, unsigned base, unsigned digit)
@@ -67,6 +68,7 @@ static const char *read_number(const char *at, struct number *n)
     }
     for (; isdigit((unsigned char)*at); at++)
         add_digit(n, 10, (unsigned)(*at - '0'));
+    n->ended = *at == '.' && n->any_digit;
     return *at == '.' ? read_fraction(at + 1, n) : at;
 }
 
@@ -80,25 +82,31 @@ static const char *read_suffix(const char *at, unsigned *shift)
     return found ? at + 1 : at;
 }
 
+/* QEMU reads a number that is out of range (below zero is, also -0) no further than its digits:
+ * whatever follows them makes it no number at all. */
+static int out_of_range(const struct number *n, bool has_suffix)
+{
+    return n->ended || has_suffix ? -EINVAL : -ERANGE;
+}
+
 int size_parse(const char *text, uint64_t *out)
 {
     struct number n = { 0 };
     unsigned shift = 0;
     uint64_t bytes;
 
-    const char *at = read_number(text, &n);
-    if (!n.hex)
-        at = read_suffix(at, &shift);
+    const char *digits_end = read_number(text, &n);
+    const char *at = n.hex ? digits_end : read_suffix(digits_end, &shift);
     if (!n.any_digit || *at != '\0')
         return -EINVAL;
+    if (n.negative || n.too_big)
+        return out_of_range(&n, at != digits_end);
     if (n.fraction_nonzero && shift == 0)
         return -EINVAL; /* half a byte */
-    if (n.negative && (n.whole > 0 || n.fraction_nonzero))
-        return -ERANGE;
 
     uint64_t unit = UINT64_C(1) << shift;
     uint64_t rest = (uint64_t)(n.fraction * (double)unit + 0.5);
-    if (n.too_big || !mul_fits(n.whole, unit, &bytes) || !add_fits(bytes, rest, &bytes))
+    if (!mul_fits(n.whole, unit, &bytes) || !add_fits(bytes, rest, &bytes))
         return -ERANGE;
     *out = bytes;
     return 0;
