@@ -8,7 +8,6 @@
  * (4) The files, and the directories in which they are new, are durable on return.
  */
 #include <string.h>
-#include <sys/stat.h>
 
 #include "chain.h"
 #include "cleanup.h"
@@ -139,12 +138,8 @@ static int announce(const char *name, const struct qimg_create_options *asked,
 
 /* --- files ------------------------------------------------------------------------------------ */
 
-static int create_failed(const char *name, const char *path, int code, struct qimg_error *err)
+static int create_failed(const char *name, int code, struct qimg_error *err)
 {
-    struct stat st;
-
-    if (code == EMEDIUMTYPE && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        code = EISDIR;
     if (code == EMEDIUMTYPE)
         return qimg_fail(err, EINVAL, "'file' driver requires '%s' to be a regular file", name);
     return qimg_fail_errno(err, code, "Could not create '%s'", name);
@@ -253,7 +248,7 @@ static int take_file(struct new_file *new, const struct job *job, struct qimg_er
 
     int rc = io_file_open(new->context->engine, new->path, &how, &new->file);
     if (rc < 0)
-        return create_failed(new->name, new->path, -rc, err);
+        return create_failed(new->name, -rc, err);
     TRY(check_identity(new, job, err));
     TRY(file_lock(new->file, new->name, creator, err));
     new->emptied = true;
@@ -286,7 +281,7 @@ static void job_release(struct job *job)
 static int create(struct job *job, const struct create_options *options, struct qimg_error *err)
 {
     TRY(create_options_resolve(options, &job->spec, err));
-    job->format = format_find(options->format);
+    job->format = format_find(strcmp(options->format, "file") == 0 ? "raw" : options->format);
     job->data.name = job->spec.data_file_name;
 
     int rc = make(job, err);

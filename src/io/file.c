@@ -134,18 +134,6 @@ static int open_or_create(struct posix_engine *engine, const char *name, int fla
     return fd == -ENOENT ? open_name(engine, name, flags | O_CREAT) : fd;
 }
 
-/* Did open() fail because of what the name is? A socket gives ENXIO, a directory EISDIR. */
-static int explain_failure(struct posix_engine *engine, const char *name, int failure)
-{
-    struct stat st;
-
-    if (failure != -ENXIO && failure != -EISDIR)
-        return failure;
-    if (fstatat(engine->dir_fd, name, &st, 0) < 0 || S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
-        return failure;
-    return -EMEDIUMTYPE;
-}
-
 /* O_DIRECT is set here rather than at open(), which would leave a new file behind on file systems
  * that refuse it; O_NONBLOCK goes. */
 static int settle_flags(int fd, const struct io_open_options *options)
@@ -201,7 +189,7 @@ static int open_descriptor(struct posix_engine *engine, const char *name,
                                      : open_name(engine, name, flags);
 
     if (fd < 0)
-        return explain_failure(engine, name, fd);
+        return fd;
     if (fstat(fd, st) < 0)
         return -errno;
     TRY(check_kind(fd, st, options->writable));

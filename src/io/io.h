@@ -61,7 +61,7 @@ struct io_lock {
  * Failed to get shared "write" lock); the lowest bit first. */
 struct io_lock_conflict {
     enum io_permission permission;
-    bool shared; /* false: we use it and somebody denies it; true: we deny it, somebody uses it */
+    bool shared;   /* false: we use it and somebody denies it; true: we deny it, somebody uses it */
     unsigned byte; /* not 0: somebody holds an exclusive lock on this very byte, so that ours could
                     * not be taken (Failed to lock byte N) */
 };
@@ -80,14 +80,14 @@ struct io_open_options {
 struct io_file {
     const struct io_file_ops *ops;
     struct io_engine *engine;
-    uint64_t device, inode;  /* identity */
-    uint64_t rdev;           /* of a block device, else 0: the device's own identity */
+    uint64_t device, inode; /* identity */
+    uint64_t rdev;          /* of a block device, else 0: the device's own identity */
     bool is_device;
-    bool created;            /* io_open_options.create made this file just now */
+    bool created; /* io_open_options.create made this file just now */
     struct io_open_options options;
-    atomic_int sync_error;   /* the first failure of a sync, final for this file */
-    pthread_mutex_t edges;   /* one write of a part of a block at a time (exact.c) */
-    uint32_t request_align;  /* offsets and lengths of requests that need no bounce; 1 if any */
+    atomic_int sync_error;  /* the first failure of a sync, final for this file */
+    pthread_mutex_t edges;  /* one write of a part of a block at a time (exact.c) */
+    uint32_t request_align; /* offsets and lengths of requests that need no bounce; 1 if any */
     uint32_t memory_align;
 };
 
@@ -138,7 +138,8 @@ void io_file_base_release(struct io_file *file);
 
 /* Opens @name, relative to the directory in which the engine was made. Only regular files and
  * block devices are opened, without ever blocking on a FIFO or a device that is not there.
- * Returns -EMEDIUMTYPE for anything else that exists, else what open() said. */
+ * Returns -EMEDIUMTYPE for anything else that can be opened, else what open() said: -ENXIO of a
+ * socket, -EISDIR of a directory that is to be written. */
 MUST_CHECK int io_file_open(struct io_engine *engine, const char *name,
                             const struct io_open_options *options, struct io_file **out);
 
@@ -200,9 +201,9 @@ enum io_op {
     IO_WRITE, /* len bytes from iov to off */
     IO_ZERO,  /* as io_zero without unmapping */
     IO_PUNCH,
-    IO_SYNC,  /* covers only what completed before it was submitted */
-    IO_CALL,  /* call(request) in the worker pool: CPU work reaped like I/O; not limited by the
-               * depth, and not counted as I/O in flight */
+    IO_SYNC, /* covers only what completed before it was submitted */
+    IO_CALL, /* call(request) in the worker pool: CPU work reaped like I/O; not limited by the
+              * depth, and not counted as I/O in flight */
 };
 
 struct io_request {
@@ -211,13 +212,13 @@ struct io_request {
     uint64_t off, len;
     struct iovec *iov; /* the caller's, alive and unchanged until completion; adds up to len */
     unsigned iov_count;
-    int (*call)(struct io_request *); /* IO_CALL: its return value becomes result */
+    int (*call)(struct io_request *);     /* IO_CALL: its return value becomes result */
     void (*advance)(struct io_request *); /* called by io_queue_run() at completion */
-    void *user;        /* the caller's */
+    void *user;                           /* the caller's */
 
     /* Set at completion. */
-    int result;        /* 0 or -errno: all of it was done, or it failed */
-    uint64_t got;      /* IO_READ: bytes that the file had; the rest was zeroed */
+    int result;   /* 0 or -errno: all of it was done, or it failed */
+    uint64_t got; /* IO_READ: bytes that the file had; the rest was zeroed */
 
     /* The queue's own. */
     struct io_request *next;
@@ -228,9 +229,9 @@ struct io_request {
 };
 
 struct io_queue_profile {
-    unsigned depth;    /* requests in flight at most; more are held back */
-    bool direct;       /* most files of this queue are O_DIRECT */
-    bool large;        /* requests of 64 KiB and more: copying, not seeking */
+    unsigned depth; /* requests in flight at most; more are held back */
+    bool direct;    /* most files of this queue are O_DIRECT */
+    bool large;     /* requests of 64 KiB and more: copying, not seeking */
 };
 
 /* Back ends embed it as their first member. */
@@ -300,8 +301,8 @@ struct io_engine {
  * and opened again when used. Such a file holds no locks in the meantime; its next use fails with
  * -ESTALE where the name is another file by then, and with -EAGAIN where somebody else's locks
  * stand against its own. */
-MUST_CHECK int io_engine_new(enum io_engine_choice choice, struct workers *workers,
-                             io_note_fn note, void *note_user, struct io_engine **out);
+MUST_CHECK int io_engine_new(enum io_engine_choice choice, struct workers *workers, io_note_fn note,
+                             void *note_user, struct io_engine **out);
 
 void io_engine_free(struct io_engine *engine);
 
