@@ -164,6 +164,8 @@ int args_options_help(const struct tool *tool, const char *format, bool file)
     static const struct qimg_option_help none[] = { { NULL, NULL, NULL } };
     const struct qimg_option_help *rows = qimg_create_help(format);
     const struct qimg_option_help *more = file ? qimg_create_help("file") : NULL;
+    if (!rows && qimg_format_known(format))
+        return tool_fail(tool, "Format driver '%s' does not support image creation", format);
     if (!rows)
         return tool_fail(tool, "Unknown file format '%s'", format);
     if (file)

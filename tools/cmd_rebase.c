@@ -42,14 +42,6 @@ static const struct opt_row rows[] = {
     OPT_ROWS_END,
 };
 
-static bool is_format(const char *name)
-{
-    for (const char *const *format = qimg_formats(); *format; format++)
-        if (strcmp(*format, name) == 0)
-            return true;
-    return false;
-}
-
 /* Where @backing lies if the overlay @file names it. NULL: no memory. */
 static char *backing_path(const char *file, const char *backing)
 {
@@ -72,7 +64,7 @@ static int refuse_safe(struct tool *tool, struct qimg_context *context,
         .no_backing = true,
         .share = args->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_DEFAULT,
     };
-    if (args->backing_format && !is_format(args->backing_format))
+    if (args->backing_format && !qimg_format_known(args->backing_format))
         return tool_fail(tool, "Invalid format name: '%s'", args->backing_format);
     char *path = backing_path(file, args->backing);
     if (!path)
@@ -95,7 +87,7 @@ static int change_backing(struct tool *tool, const struct rebase_args *args,
     struct qimg_error err;
     qimg_error_clear(&err);
     const char *backing = args->backing && *args->backing ? args->backing : NULL;
-    if (args->backing_format && !is_format(args->backing_format))
+    if (args->backing_format && !qimg_format_known(args->backing_format))
         return tool_fail(tool, "Invalid format name: '%s'", args->backing_format);
     if (qimg_image_set_backing(image, backing, backing ? args->backing_format : NULL, &err) < 0)
         return tool_fail_error(tool, "", &err);

@@ -127,6 +127,10 @@ QIMG_API int qimg_image_set_backing(struct qimg_image *image, const char *backin
 /* The names of all formats, sorted, NULL-terminated. */
 QIMG_API const char *const *qimg_formats(void);
 
+/* Does QEMU know a format or protocol @name, so that an image may record it as the format of its
+ * backing file, whether or not this library can open it? */
+QIMG_API bool qimg_format_known(const char *name);
+
 #ifdef __cplusplus
 }
 #endif

@@ -155,6 +155,14 @@ static int parse_value(const struct create_row *row, const char *text, struct cr
     return 0;
 }
 
+int create_refuse_format(const char *format, struct qimg_error *err)
+{
+    if (qimg_format_known(format))
+        return qimg_fail(err, ENOTSUP, "Format driver '%s' does not support image creation",
+                         format);
+    return qimg_fail(err, ENOENT, "Unknown file format '%s'", format);
+}
+
 int create_options_init(struct create_options *options, const char *format, struct qimg_error *err)
 {
     *options = (struct create_options){ .format = format ? format : "raw" };
@@ -163,12 +171,12 @@ int create_options_init(struct create_options *options, const char *format, stru
         options->row_count = ARRAY_COUNT(qcow2_rows);
         return 0;
     }
-    if (strcmp(options->format, "raw") == 0) {
+    if (strcmp(options->format, "raw") == 0 || strcmp(options->format, "file") == 0) {
         options->rows = raw_rows;
         options->row_count = ARRAY_COUNT(raw_rows);
         return 0;
     }
-    return qimg_fail(err, ENOENT, "Unknown file format '%s'", options->format);
+    return create_refuse_format(options->format, err);
 }
 
 int create_options_parse(struct create_options *options, const struct qimg_option *given,

@@ -31,6 +31,9 @@ struct create_options {
 MUST_CHECK int create_options_init(struct create_options *options, const char *format,
                                    struct qimg_error *err);
 
+/* Why no image of @format can be made. */
+int create_refuse_format(const char *format, struct qimg_error *err);
+
 /* Reads -o. Errors are QEMU's, without the file's name. */
 MUST_CHECK int create_options_parse(struct create_options *options, const struct qimg_option *given,
                                     size_t count, struct qimg_error *err);

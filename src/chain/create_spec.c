@@ -17,22 +17,6 @@ struct word {
     int value;
 };
 
-/* Formats and protocols that QEMU can record as a backing format. */
-static const char *const recordable[] = {
-    "raw",   "qcow2",     "bochs", "cloop", "dmg",  "file", "host_device", "http",
-    "https", "iscsi",     "luks",  "nbd",   "nfs",  "qcow", "qed",         "rbd",
-    "ssh",   "parallels", "vdi",   "vhdx",  "vmdk", "vpc",
-};
-
-static bool is_recordable(const char *format)
-{
-    for (size_t i = 0; i < ARRAY_COUNT(recordable); i++) {
-        if (strcmp(recordable[i], format) == 0)
-            return true;
-    }
-    return false;
-}
-
 static int find_word(const struct word *words, size_t count, const char *text)
 {
     for (size_t i = 0; i < count; i++) {
@@ -80,7 +64,7 @@ static int read_words(const struct create_options *options, struct create_spec *
 
     if (version < 0)
         return refuse_word("version", compat, err);
-    if (spec->backing_format && !is_recordable(spec->backing_format))
+    if (spec->backing_format && !qimg_format_known(spec->backing_format))
         return refuse_word("backing-fmt", spec->backing_format, err);
     TRY(read_preallocation(options, spec, err));
     if (codec < 0)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The names that -f accepts, from the registry of formats, sorted once.
+ * Names of formats: those that this library opens, from the registry, sorted once; and those that
+ * QEMU knows, which may be recorded in an image whatever this library makes of them.
  */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bits.h"
 #include "format.h"
 #include "qimg/image.h"
 
@@ -33,4 +35,60 @@ const char *const *qimg_formats(void)
 {
     pthread_once(&sorted, sort_names);
     return names;
+}
+
+/* Formats and protocols alike: QEMU has one list of both. */
+static const char *const known[] = {
+    "blkdebug",
+    "blklogwrites",
+    "blkreplay",
+    "blkverify",
+    "bochs",
+    "cloop",
+    "compress",
+    "copy-on-read",
+    "dmg",
+    "copy-before-write",
+    "file",
+    "ftp",
+    "ftps",
+    "gluster",
+    "host_cdrom",
+    "host_device",
+    "http",
+    "https",
+    "io_uring",
+    "iscsi",
+    "luks",
+    "nbd",
+    "nfs",
+    "null-aio",
+    "null-co",
+    "nvme",
+    "nvme-io_uring",
+    "parallels",
+    "preallocate",
+    "qcow",
+    "qcow2",
+    "qed",
+    "quorum",
+    "raw",
+    "rbd",
+    "replication",
+    "snapshot-access",
+    "ssh",
+    "throttle",
+    "vdi",
+    "vhdx",
+    "vmdk",
+    "vpc",
+    "vvfat",
+};
+
+bool qimg_format_known(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(known); i++)
+        if (strcmp(known[i], name) == 0)
+            return true;
+    return false;
 }
