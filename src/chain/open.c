@@ -134,8 +134,8 @@ static int open_one(struct opening *o, const struct open_request *request, struc
     int rc = file_ids_add(&o->ids, layer.image->file);
     if (rc < 0) {
         rc = refuse_loop(rc, layer.name, err);
-    } else if (layer.image->needs_data_file && !request->options->info_only) {
-        rc = open_data_file(image->context, &layer, request->place->path, request->options, err);
+    } else if (!request->options->info_only) {
+        rc = open_data_file(image->context, &layer, request->place, request->options, err);
     }
     if (rc == 0 && push_layer(image, layer) < 0)
         rc = qimg_fail_memory(err);

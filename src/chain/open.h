@@ -33,9 +33,11 @@ struct open_request {
 MUST_CHECK int open_layer(struct qimg_context *context, const struct open_request *request,
                           struct layer *out, struct qimg_error *err);
 
-/* Opens the data file of @layer, whose file is @path, after asking the gate. */
-MUST_CHECK int open_data_file(struct qimg_context *context, struct layer *layer, const char *path,
-                              const struct qimg_open_options *options, struct qimg_error *err);
+/* Opens the data file of @layer, if it needs one: the one that the user named for @place, else
+ * the recorded one after asking the gate. */
+MUST_CHECK int open_data_file(struct qimg_context *context, struct layer *layer,
+                              const struct location *place, const struct qimg_open_options *options,
+                              struct qimg_error *err);
 
 void layer_release(struct layer *layer);
 

@@ -109,6 +109,14 @@ static bool names_protocol(const struct open_request *request)
     return request->place->protocol_only;
 }
 
+/* What kind of file somebody insists on; NULL = any. A protocol's name as the format does. */
+static const char *named_driver(const struct open_request *request)
+{
+    if (request->place->driver)
+        return request->place->driver;
+    return request->format && is_protocol(request->format) ? request->format : NULL;
+}
+
 static void warn_guessed_raw(struct qimg_context *context, const char *name)
 {
     context_note(context, QIMG_NOTE_PLAIN,
@@ -205,7 +213,7 @@ int open_layer(struct qimg_context *context, const struct open_request *request,
     TRY(named_format(request, &named, err)); /* before any file is touched */
 
     AUTO(cleanup_file) struct io_file *file = NULL;
-    TRY(open_file(context, place->path, place->driver, request->options, &file, err));
+    TRY(open_file(context, place->path, named_driver(request), request->options, &file, err));
     if (request->reference)
         TRY(gate_check_opened(context, request->reference, file, err));
 
@@ -244,27 +252,48 @@ static void note_other_data_file(const struct qimg_context *context, const struc
                  recorded, layer->name);
 }
 
-int open_data_file(struct qimg_context *context, struct layer *layer, const char *path,
-                   const struct qimg_open_options *options, struct qimg_error *err)
+/* The recorded name as a path, once the gate agrees; @reference keeps pointing to it. */
+static int place_data_file(const struct qimg_context *context, const struct layer *layer,
+                           const char *path, struct gate_request *reference, char **resolved,
+                           struct qimg_error *err)
 {
     const char *recorded = layer->image->data_file_name;
+    const bool as_qemu = context->gate.policy == QIMG_POLICY_QEMU;
+    bool probe;
     if (!recorded)
         return qimg_fail(err, EINVAL, "'data-file' is required for this image");
-    const bool as_qemu = context->gate.policy == QIMG_POLICY_QEMU;
-    AUTO_FREE char *resolved = as_qemu ? strdup(recorded) : resolve_join(path, recorded);
-    if (!resolved)
+    *resolved = as_qemu ? strdup(recorded) : resolve_join(path, recorded);
+    if (!*resolved)
         return qimg_fail_memory(err);
-    const struct gate_request reference = {
-        .role = GATE_DATA_FILE, .holder = layer->name, .recorded = recorded, .path = resolved
+    *reference = (struct gate_request){
+        .role = GATE_DATA_FILE, .holder = layer->name, .recorded = recorded, .path = *resolved
     };
-    bool probe;
-    TRY(gate_ask(context, &reference, &probe, err));
+    TRY(gate_ask(context, reference, &probe, err));
     if (!as_qemu)
-        note_other_data_file(context, layer, resolved);
+        note_other_data_file(context, layer, *resolved);
+    return 0;
+}
+
+int open_data_file(struct qimg_context *context, struct layer *layer, const struct location *place,
+                   const struct qimg_open_options *options, struct qimg_error *err)
+{
+    const bool by_user = place->data_file != NULL;
+    struct gate_request reference;
+    AUTO_FREE char *resolved = NULL;
+    if (by_user && !layer->image->needs_data_file)
+        return qimg_fail(err, EINVAL,
+                         "'data-file' can only be set for images with an external data file");
+    if (!layer->image->needs_data_file)
+        return 0;
+    if (!by_user)
+        TRY(place_data_file(context, layer, place->path, &reference, &resolved, err));
+    else if (!(resolved = strdup(place->data_file)))
+        return qimg_fail_memory(err);
 
     AUTO(cleanup_file) struct io_file *file = NULL;
     TRY(open_file(context, resolved, NULL, options, &file, err));
-    TRY(gate_check_opened(context, &reference, file, err));
+    if (!by_user)
+        TRY(gate_check_opened(context, &reference, file, err));
     TRY(lock_file(file, LOCK_DATA_FILE, lock_use_of(options), resolved, err));
     layer->data_name = TAKE(resolved);
     layer->image->data_file = TAKE(file);

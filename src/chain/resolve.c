@@ -22,6 +22,7 @@ void location_release(struct location *location)
     free(location->driver);
     free(location->backing);
     free(location->backing_format);
+    free(location->data_file);
     *location = (struct location){ 0 };
 }
 
@@ -55,6 +56,14 @@ static int plain_path(const char *path, const char *driver, struct location *out
     return 0;
 }
 
+/* What stands behind "file:". With a colon of its own, "./" is to say that it is a file's. */
+static int path_behind(const char *path, const char *driver, struct location *out,
+                       struct qimg_error *err)
+{
+    AUTO_FREE char *local = str_format("%s%s", resolve_has_protocol(path) ? "./" : "", path);
+    return local ? plain_path(local, driver, out, err) : qimg_fail_memory(err);
+}
+
 static int read_options(struct block_option_vec *options, struct location *out,
                         struct qimg_error *err)
 {
@@ -79,9 +88,9 @@ static int read_text(const char *name, struct location *out, struct qimg_error *
         return read_options(&options, out, err);
     }
     if (starts_with(name, "file:"))
-        return plain_path(name + protocol, "file", out, err);
+        return path_behind(name + protocol, "file", out, err);
     if (starts_with(name, "host_device:"))
-        return plain_path(name + protocol, "host_device", out, err);
+        return path_behind(name + protocol, "host_device", out, err);
     return qimg_fail(err, EINVAL, "Unknown protocol '%.*s'", (int)protocol - 1, name);
 }
 

@@ -57,10 +57,10 @@ static bool has_prefix(const char *key, const char *prefix)
     return strncmp(key, prefix, strlen(prefix)) == 0;
 }
 
-/* The option of @key below "file." or "backing.file."; NULL where it is not one of a file. */
+/* The option of @key below one of a file's prefixes; NULL where it has none. */
 static const char *below_file(const char *key)
 {
-    static const char *const prefixes[] = { "backing.file.", "file.", NULL };
+    static const char *const prefixes[] = { "backing.file.", "file.", "data-file.", NULL };
     for (const char *const *p = prefixes; *p; p++)
         if (has_prefix(key, *p))
             return key + strlen(*p);
@@ -79,8 +79,9 @@ static int refuse_rest(const struct block_option_vec *options, const struct loca
         const char *of_file = place->protocol_only ? key : below_file(key);
         if (of_file && (listed(of_file, file_options) || listed(of_file, node_options)))
             continue;
-        if (may_be_qcow2 && (listed(key, qcow2_options) || has_prefix(key, "overlap-check.")))
-            continue;
+        if (may_be_qcow2 && (listed(key, qcow2_options) || has_prefix(key, "overlap-check.") ||
+                             has_prefix(key, "encrypt.")))
+            continue; /* a key helps nobody here: the data of encrypted images is refused */
         if (of_file)
             return qimg_fail(err, EINVAL, "Block protocol '%s' doesn't support the option '%s'",
                              place->driver ? place->driver : "file", of_file);
@@ -170,6 +171,23 @@ static int read_backing(struct block_option_vec *options, struct location *out,
     return copy_text(name ? name : text_of(options, "backing.filename"), &out->backing, err);
 }
 
+/* As a protocol's node, or as a raw one over it. */
+static int read_data_file(struct block_option_vec *options, struct location *out,
+                          struct qimg_error *err)
+{
+    const char *node = text_of(options, "data-file");
+    if (node)
+        return qimg_fail(err, ENOENT, "Cannot find device='%s' nor node-name='%s'", node, node);
+    const char *driver = text_of(options, "data-file.driver");
+    const bool raw = driver && strcmp(driver, "raw") == 0;
+    if (driver && !raw && !is_protocol(driver))
+        return qimg_fail(err, EINVAL, "Unknown driver '%s'", driver);
+    if (raw)
+        (void)find(options, "data-file.file.driver");
+    return copy_text(text_of(options, raw ? "data-file.file.filename" : "data-file.filename"),
+                     &out->data_file, err);
+}
+
 static int read_format(struct block_option_vec *options, const char *driver, struct location *out,
                        struct qimg_error *err)
 {
@@ -184,6 +202,8 @@ static int read_format(struct block_option_vec *options, const char *driver, str
         return qimg_fail(err, EINVAL, "Must specify either driver or file");
     TRY(copy_text(driver, &out->format, err));
     TRY(read_backing(options, out, err));
+    if (!driver || strcmp(driver, "qcow2") == 0)
+        TRY(read_data_file(options, out, err));
     if (!driver || strcmp(driver, "raw") == 0)
         TRY(read_window(options, out, err));
     return read_file(options, "file.driver", has_file ? "file.filename" : "filename", out, err);

@@ -123,6 +123,7 @@ Test(resolve, backing_names_are_joined_as_text)
         { "/x/../y/a", "./b:c", "/x/../y/./b:c" },
         { "d/a", "/b", "/b" },
         { "d/a", "file:b", "b" },
+        { "d/a", "file:b:c", "./b:c" },
         { "p:q/a", "b", "p:q/b" },
         { "json:{\"driver\"...", "b", NULL },
         { "json:{\"driver\"...", "/b", "/b" },
