@@ -45,6 +45,7 @@ static void announce(void *user, const char *text)
     (void)user;
     text_show(stdout, text);
     putchar('\n');
+    fflush(stdout); /* before what goes wrong next is told on the other stream */
 }
 
 static int create(struct tool *tool, const struct create_args *args, const char *file,
