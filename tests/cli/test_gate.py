@@ -159,7 +159,6 @@ def test_loops_are_found_by_every_command(twin, how):
 @pytest.mark.parametrize("kind", ("fifo", "directory", "socket", "device"))
 @pytest.mark.parametrize("role", ("backing", "data file"))
 def test_a_reference_must_be_a_file_or_a_block_device(twin, kind, role):
-    import socket
     here = twin.theirs
     if role == "backing":
         twin.img("create", "-q", "-u", "-f", "qcow2", "-b", "thing", "-F", "raw", "top", "1M")
@@ -173,7 +172,7 @@ def test_a_reference_must_be_a_file_or_a_block_device(twin, kind, role):
     elif kind == "device":
         os.symlink("/dev/zero", here / "thing")
     else:
-        socket.socket(socket.AF_UNIX).bind(os.path.relpath(here / "thing"))
+        run.socket_at(here / "thing")
     for program in (run.ours(here), run.as_qemu_img(here)):
         result = program("map", "top")
         assert result.code == 1 and "thing" in result.err and result.seconds < 5

@@ -44,6 +44,11 @@ def reprint_json(text):
     return json.dumps(json.loads(text), indent=4, ensure_ascii=False) + "\n"
 
 
+def drop_detached_header(text):
+    """9.0: a LUKS header tells whether it is in a file of its own."""
+    return re.sub(r'^ *"?detached[ -]header"?: false,?\n', "", text, flags=re.M)
+
+
 SNAPSHOT_HEAD = re.compile(r"^ID +TAG +VM[ _]SIZE +DATE +VM[ _]CLOCK +ICOUNT$", re.M)
 SNAPSHOT_ROW = re.compile(r"^(\S+) +(\S.*?) +([\d.]+ (?:[KMGTPE]i)?B) "
                           r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) +(\d+):(\d\d:\d\d\.\d{3}) *(\S*)$",
@@ -65,12 +70,18 @@ def drop_usage_hint(text):
 
 
 def blank_size_error(text):
-    """10.1: an unusable size is quoted, or the range is told; before, two lines of suffixes."""
-    text = re.sub(r"Invalid image size specified\. You may use k, M, G, T, P or E suffixes for\n"
+    """10.1: an unusable number is quoted, or its range is told; before, two lines of suffixes."""
+    text = re.sub(r"Invalid (.+) specified\. You may use k, M, G, T, P or E suffixes for\n"
                   r".*?kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes\.\n",
-                  "Invalid image size specified\n", text)
-    return re.sub(r"Invalid image size specified(?:: '.*'|\. Must be between 0 and \d+\.)\n",
-                  "Invalid image size specified\n", text)
+                  r"Invalid \1 specified\n", text)
+    return re.sub(r"Invalid (.+) specified(?:: '.*'|\. Must be between \d+ and \d+\.)\n",
+                  r"Invalid \1 specified\n", text)
+
+
+def coroutines(text):
+    """10.1: `convert -m` out of range."""
+    return text.replace("Invalid number of coroutines. Allowed number of coroutines is between 1 "
+                        "and 16", "Invalid number of coroutines specified")
 
 
 def blank_output_error(text):
@@ -94,19 +105,26 @@ def last_newline(text):
 
 def getopt_words(text):
     """10.1: getopt's own words for an option that is unknown or lacks its argument."""
-    text = re.sub(r"qemu-img: unrecognized option '(-?)(.*)'\n", r"qemu-img: bad option \2\n", text)
+    text = re.sub(r"qemu-img: unrecognized option '(-?)(.*)'\n", r"qemu-img: bad option \2\n",
+                  text)
     text = re.sub(r"qemu-img: missing argument for option '(.*)'\n",
                   r"qemu-img: no argument \1\n", text)
-    text = re.sub(r"(?:\S*/)?qemu-img \w+: (?:unrecognized option '-(.*)'|invalid option -- '(.*)')\n",
+    text = re.sub(r"(?:\S*/)?qemu-img \w+: "
+                  r"(?:unrecognized option '-(.*)'|invalid option -- '(.*)')\n",
                   lambda m: f"qemu-img: bad option {m[1] or m[2]}\n", text)
     return re.sub(r"(?:\S*/)?qemu-img \w+: option requires an argument -- '(.*)'\n",
                   r"qemu-img: no argument -\1\n", text)
 
 
-NEW_OUT = (drop_child_nodes, drop_json_children, drop_map_compressed, snapshot_columns)
+def json_parser_words(text):
+    """Where JSON breaks is said in the words of the parser: QEMU's own, and jansson's."""
+    return re.sub(r"(JSON parse error), .*", r"\1", text)
+
+
+NEW_OUT = (drop_child_nodes, drop_detached_header, drop_json_children, drop_map_compressed, snapshot_columns)
 OLD_OUT = (reprint_json, snapshot_columns)
-BOTH_ERR = (drop_usage_hint, blank_size_error, blank_output_error, blank_unexpected_argument,
-            getopt_words, last_newline)
+BOTH_ERR = (drop_usage_hint, blank_size_error, coroutines, blank_output_error,
+            blank_unexpected_argument, getopt_words, json_parser_words, last_newline)
 
 
 def _apply(rules, text):

@@ -39,7 +39,7 @@ def test_each_layout(twin, layout):
 
 @pytest.mark.parametrize("options", ((), ("-S", "64k"), ("-S", "512"), ("-S", "1M"), ("-m", "1"),
                                      ("-m", "16"), ("-W",), ("-t", "none"), ("-T", "none"),
-                                     ("-t", "writethrough"), ("-t", "directsync"), ("-p",),
+                                     ("-t", "writethrough"), ("-t", "directsync"),
                                      ("-q", "-p"), ("-C",), ("--salvage",), ("-r", "100M"),
                                      ("-t", "unsafe"), ("-U",)),
                          ids=lambda o: " ".join(o) or "none")

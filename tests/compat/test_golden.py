@@ -30,7 +30,7 @@ LATER = {  # pattern of what qimg does not do yet: (why, cases without any part 
     r"qemu-img resize": ("changes the size", 7),
     r"qemu-img snapshot": ("changes internal snapshots", 6),
     r"qemu-img rebase -b (?:base\.qcow2 -F|\"\" | top|nox)": ("copies clusters", 1),
-    r"qemu-img convert (?=.*-O qcow2)(?!-C|-n|-O qcow2 -B base.qcow2 top)": ("writes qcow2", 0),
+    r"qemu-img convert (?=.*-O qcow2)(?!-C|-O qcow2 -B base.qcow2 top)": ("writes qcow2", 1),
 }
 
 DISPATCH = """#!/bin/bash
@@ -62,6 +62,11 @@ def waits(case):
     return all(is_later(command) for command in commands_of(case))
 
 
+def without_length(text):
+    text = re.sub(r"file length: .*", "file length: <LENGTH>", text)
+    return re.sub(r'(            )    "virtual-size": \d+', r'\1    "virtual-size": <LENGTH>', text)
+
+
 TODAY = [pytest.param(setup, case, id=f"{stem}: {case['run'][:70]}")
          for stem, setup, case in cases() if not waits(case)]
 
@@ -81,7 +86,11 @@ def test_prints_what_qemu_10_2_prints(scratch, setup, case):
     done = subprocess.run(["bash", "-c", case["run"]], cwd=scratch, capture_output=True, timeout=60,
                           env={"PATH": f"{bin_dir}:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"})
     got = (mask(done.stdout.decode()), mask(done.stderr.decode()), done.returncode)
-    assert got == (case["stdout"], case["stderr"], case["exit"])
+    want = (case["stdout"], case["stderr"], case["exit"])
+    if any(is_later(command) for command in commands_of(case)):
+        # The installed QEMU wrote the file: its length is not 10.2's.
+        got, want = ((without_length(out), err, code) for out, err, code in (got, want))
+    assert got == want
 
 
 def test_the_table_of_what_waits_counts_exactly():

@@ -9,12 +9,16 @@ from pylib import images, run
 
 def timeless(text):
     """Throughput lines carry times; operation counts stay."""
-    return re.sub(r"; [\d:.]+ sec \(.*\)", "; TIME", text)
+    text = re.sub(r"; [\d:.]+ sec \(.*\)", "; TIME", text)
+    return re.sub(r"^(\d+,\d+),[\d:.]+,[\d.]+,[\d.]+$", r"\1,TIME", text, flags=re.M)
 
 
 def same(twin, *args, input=None):
     mine = run.as_qemu_io(twin.theirs)(*args, input=input)
     oracle = run.qemu_io(twin.theirs)(*args, input=input)
+    if " -- reads a number of bytes" in oracle.out or oracle.out.startswith("Usage:"):
+        assert mine.code == oracle.code  # usage: our own words
+        return mine
     assert (mine.code, timeless(mine.out), mine.err) == \
         (oracle.code, timeless(oracle.out), oracle.err), str(mine)
     return mine
@@ -79,6 +83,7 @@ def test_ways_to_open(module_twin, args):
 @pytest.mark.parametrize("layout", images.LAYOUTS)
 def test_every_byte_of_each_layout(twin, layout):
     name = images.make(twin, images.LAYOUTS[layout])
-    same(twin, "-r", "-c", "read -P 1 0 192k", "-c", "read -P 2 300k 5k", "-c", "read -P 0 512k 64k",
+    same(twin, "-r", "-c", "read -P 1 0 192k", "-c", "read -P 2 300k 5k", "-c",
+         "read -P 0 512k 64k",
          "-c", "read -P 4 1M 64k", "-c", "read -P 5 3145216 4096", "-c", "read -v 6M 32",
          "-c", "map", "-c", f"read -P 6 {images.SIZE - 1024} 1024", name)

@@ -16,7 +16,8 @@ SAME = [  # rule, text of 7.2, text of 10.2
      '{\n    "children": [\n        {"b": 0}\n    ],\n    "b": 1,\n    "a": 2\n}\n'),
     (n.snapshot_columns,
      "ID        TAG               VM SIZE                DATE     VM CLOCK     ICOUNT\n" + ROW_72,
-     "ID      TAG               VM_SIZE                DATE        VM_CLOCK     ICOUNT\n" + ROW_102),
+     "ID      TAG               VM_SIZE                DATE        VM_CLOCK     ICOUNT\n"
+     + ROW_102),
     (n.drop_usage_hint, "e\nTry 'qemu-img --help' for more information\n",
      "e\nTry 'qemu-img create --help' for more information\n"),
     (n.blank_size_error,
@@ -27,6 +28,16 @@ SAME = [  # rule, text of 7.2, text of 10.2
      "qemu-img: --output expects 'human' or 'json', not 'xml'\n"),
     (n.getopt_words, "qemu-img: missing argument for option '-f'\n",
      "qemu-img create: option requires an argument -- 'f'\n"),
+    (n.blank_size_error,
+     "qemu-img: Invalid rate limit specified. You may use k, M, G, T, P or E suffixes for\n"
+     "qemu-img: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.\n",
+     "qemu-img: Invalid rate limit specified: 'x'\n"),
+    (n.coroutines, "qemu-img: Invalid number of coroutines. Allowed number of coroutines is "
+     "between 1 and 16\n", "qemu-img: Invalid number of coroutines specified\n"),
+    (n.json_parser_words, "e: JSON parse error, premature EOI\n", "e: JSON parse error, ']'\n"),
+    (n.drop_detached_header, "    ivgen alg: plain64\n",
+     "    ivgen alg: plain64\n    detached header: false\n"),
+    (n.drop_detached_header, '{\n', '{\n    "detached-header": false,\n'),
     (n.last_newline, "Detected format of qcow2.", "Detected format of qcow2.\n"),
 ]
 
@@ -36,6 +47,9 @@ DIFFERENT = [  # rule, two texts that must stay different
     (n.drop_json_children, '{\n    "b": 1,\n    "a": 2\n}\n', '{\n    "a": 2,\n    "b": 1\n}\n'),
     (n.snapshot_columns, ROW_72, ROW_102.replace("s1", "s2")),
     (n.snapshot_columns, ROW_72, ROW_102.replace("0000:", "0001:")),
+    (n.blank_size_error, "qemu-img: Invalid rate limit specified: 'x'\n",
+     "qemu-img: Invalid image size specified: 'x'\n"),
+    (n.drop_detached_header, "", "    detached header: true\n"),
     (n.drop_usage_hint, "e\n", "f\nTry 'qemu-img create --help' for more information\n"),
     (n.getopt_words, "qemu-img: missing argument for option '-f'\n",
      "qemu-img create: option requires an argument -- 'o'\n"),

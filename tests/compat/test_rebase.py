@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from compat.normalise import mask
 from pylib import images, run
 
 
@@ -16,9 +17,11 @@ def overlay(twin):
 
 
 def same_description(twin, name="top.qcow2"):
-    mine, oracle = (run.qemu_img(d)("info", "-U", name).out for d in (twin.ours, twin.theirs))
+    mine, oracle = (mask(run.qemu_img(d)("info", "-U", name).out)
+                    for d in (twin.ours, twin.theirs))
     assert mine == oracle
-    assert run.qemu_img(twin.ours)("check", name).code == 0
+    alone = '{"driver":"qcow2","file":{"driver":"file","filename":"%s"},"backing":null}' % name
+    run.qemu_img(twin.ours)("check", f"json:{alone}").ok()
 
 
 def beyond_first_cluster(path, cluster=65536):

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import os
 import select
+import socket
 import subprocess
 import tempfile
 import time
@@ -99,8 +100,13 @@ class Program:
         assert not crashed and not reported, f"{result} died: {result.code}\n{result.err}"
 
     def start(self, *args):
-        """A process that stays and answers line by line: stdin and stdout are pipes."""
-        return subprocess.Popen(["stdbuf", "-oL", str(self.path), *map(str, args)], cwd=self.cwd,
+        """A process that stays and answers at its prompt: stdin and stdout are pipes. QEMU's
+        does not flush its answers by itself."""
+        command = [self.name, *map(str, args)]
+        executable = str(self.path)
+        if self.path == QEMU_IO:
+            command, executable = ["stdbuf", "-oL", *command], None
+        return subprocess.Popen(command, executable=executable, cwd=self.cwd,
                                 env=self._environment(), text=True, stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -133,6 +139,13 @@ def holding(directory, *args, first=()):
     finally:
         process.kill()
         process.communicate()
+
+
+def socket_at(path):
+    """A UNIX socket; bound through /proc because its own path may be too long for an address."""
+    directory = os.open(path.parent, os.O_PATH)
+    socket.socket(socket.AF_UNIX).bind(f"/proc/self/fd/{directory}/{path.name}")
+    os.close(directory)
 
 
 def _built(name, cwd):

@@ -5,6 +5,7 @@ A twin has two directories. `theirs` is where QEMU's tools make images; reading 
 in turn on the very same files. For a command that writes, `ours` gets a copy first and each
 program works in its own directory, under the same relative names.
 """
+import difflib
 import shutil
 import subprocess
 
@@ -54,7 +55,13 @@ class Twin:
         return run.as_qemu_io(), run.qemu_io()
 
     def _agree(self, mine, oracle):
-        assert normalise.ours(mine) == normalise.theirs(oracle)
+        got, want = normalise.ours(mine), normalise.theirs(oracle)
+        if got != want:
+            raise AssertionError(f"{mine}" + "\n".join(
+                line for a, b, part in zip(got, want, ("exit code", "stdout", "stderr"))
+                for line in difflib.unified_diff(str(b).splitlines(), str(a).splitlines(),
+                                                 f"{part} of QEMU", f"{part} of qimg", n=1,
+                                                 lineterm="")))
         return mine
 
     # --- guest bytes --------------------------------------------------------------------------
