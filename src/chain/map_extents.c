@@ -9,8 +9,8 @@
 
 #include "base_limits.h"
 #include "bits.h"
-#include "chain.h"
 #include "checked.h"
+#include "explain.h"
 #include "map.h"
 
 #define RUNS_AT_ONCE 64
@@ -122,11 +122,8 @@ static int add_batch(struct extent_sink *sink, struct qimg_range *left, struct q
         const struct run *run = &runs[i];
         if (run->kind == RUN_BAD && sink->count > 0)
             return 0; /* what lies before it is still good */
-        if (run->kind == RUN_BAD) {
-            const struct layer *layer = &sink->image->layers[run->layer];
-            (void)layer->image->ops->explain(layer->image, run->guest_off, err);
-            return qimg_within(err, "%s", layer->name);
-        }
+        if (run->kind == RUN_BAD)
+            return explain_run(sink->image, run, err);
         if (!add_run(sink, run))
             return 0;
         left->len -= run->guest_off + run->len - left->off;

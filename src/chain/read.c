@@ -18,6 +18,7 @@
 #include "checked.h"
 #include "cleanup.h"
 #include "codec.h"
+#include "explain.h"
 #include "map.h"
 
 #define RUNS_AT_ONCE   32
@@ -354,11 +355,8 @@ int chain_read_explain(const struct chain_read *read, struct qimg_error *err)
     if (count == 0)
         return qimg_fail_errno(err, -read->result, "read at %llu",
                                (unsigned long long)read->failed_off);
-    const struct layer *layer = &image->layers[run.layer];
-    if (run.kind == RUN_BAD || run.kind == RUN_COMPRESSED) {
-        (void)layer->image->ops->explain(layer->image, run.guest_off, err);
-        return qimg_within(err, "%s", layer->name);
-    }
+    if (run.kind == RUN_BAD || run.kind == RUN_COMPRESSED)
+        return explain_run(image, &run, err);
     return qimg_fail_errno(err, -read->result, "%s: guest offset %llu at offset %llu of the file",
                            qimg_image_file(image, run.layer), (unsigned long long)run.guest_off,
                            (unsigned long long)run.host_off);

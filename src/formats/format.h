@@ -13,6 +13,7 @@
 #ifndef FORMATS_FORMAT_H
 #define FORMATS_FORMAT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,13 +26,17 @@
 
 struct image;
 struct create_spec;
+struct check_request;
+struct qimg_check_result;
 struct format_write_ops;
+struct format_admin_ops;
 
 /* --- open images ------------------------------------------------------------------------ */
 
 struct image_open_options {
     bool writable;
     bool info_only; /* only info will be asked: encrypted images open, no data file needed */
+    bool check;     /* check() will be asked: what it can report, or mend, is tolerated */
 };
 
 /* Formats embed it as their first member. Strings are owned by the image. */
@@ -45,11 +50,12 @@ struct image {
     char *backing_name;        /* as recorded; NULL = none */
     char *backing_format;      /* as recorded; NULL = not recorded */
     bool needs_data_file;
-    char *data_file_name;      /* as recorded; NULL = not recorded */
+    char *data_file_name;       /* as recorded; NULL = not recorded */
+    atomic_bool called_corrupt; /* said once, of the first bad entry */
     bool encrypted;
-    bool packs;                /* packed clusters can be written, ... */
-    uint8_t codec;             /* ... by this enum codec */
-    bool writing;              /* write->begin succeeded, write->end was not called yet */
+    bool packs;                   /* packed clusters can be written, ... */
+    uint8_t codec;                /* ... by this enum codec */
+    bool writing;                 /* write->begin succeeded, write->end was not called yet */
     const struct read_pins *pins; /* set by the host before write->begin; NULL = nobody reads */
 };
 
@@ -69,8 +75,8 @@ struct format_ops {
     int (*probe)(const uint8_t *head, size_t len);
 
     /* Takes over @file on success only. Errors carry QEMU's sentence, without the file's name. */
-    int (*open)(struct io_file *file, const struct image_open_options *options,
-                struct image **out, struct qimg_error *err);
+    int (*open)(struct io_file *file, const struct image_open_options *options, struct image **out,
+                struct qimg_error *err);
 
     /* Closes the files too. Takes half-built images. */
     void (*close)(struct image *image);
@@ -86,21 +92,19 @@ struct format_ops {
     /* Appends the tables that answer for @want (clipped to the image by the caller) in guest
      * order. Guest ranges that no table covers are UNALLOCATED. Slices are cut to what @want
      * needs, rounded to whole 4 KiB of table. Fails only with -ENOMEM. */
-    int (*map_plan)(const struct image *image, struct qimg_range want,
-                    struct table_ref_vec *out);
+    int (*map_plan)(const struct image *image, struct qimg_range want, struct table_ref_vec *out);
 
     /* Appends what @table's bytes @raw say about @want (within table->guest). Wrong words become
      * EXTENT_BAD, not a failure: they concern only who reads them. */
     int (*map_decode)(const struct image *image, struct qimg_range want,
-                      const struct table_ref *table, const uint8_t *raw,
-                      struct extent_vec *out);
+                      const struct table_ref *table, const uint8_t *raw, struct extent_vec *out);
 
     /* For formats without tables (map_plan == NULL): appends what is in @want. */
-    int (*map_direct)(const struct image *image, struct qimg_range want,
-                      struct extent_vec *out);
+    int (*map_direct)(const struct image *image, struct qimg_range want, struct extent_vec *out);
 
-    /* Why is the extent at @guest_off BAD (or why did it fail to unpack)? Fills @err with
-     * structure, offset and value; returns -EIO. */
+    /* Why is the extent at @guest_off BAD (or why did it fail to unpack)? Fills @err, its code
+     * EIO, with structure, offset and value. Returns -EBADMSG where a table's own words are
+     * wrong, else -EIO. */
     int (*explain)(struct image *image, uint64_t guest_off, struct qimg_error *err);
 
     /* Should map look for holes inside DATA (QEMU's guess that metadata was preallocated)? */
@@ -111,11 +115,17 @@ struct format_ops {
     int (*set_backing)(struct image *image, const char *name, const char *format,
                        struct qimg_error *err);
 
+    /* Looks for what is wrong, and mends it as @request asks (then the image is writable, and was
+     * opened for check): see qimg/check.h. NULL: the format has no check. */
+    int (*check)(struct image *image, const struct check_request *request,
+                 struct qimg_check_result *result, struct qimg_error *err);
+
     /* Lays out a new image in the empty @file (and @data_file, may be NULL): see create.h. */
-    int (*create)(struct io_file *file, struct io_file *data_file,
-                  const struct create_spec *spec, struct qimg_error *err);
+    int (*create)(struct io_file *file, struct io_file *data_file, const struct create_spec *spec,
+                  struct qimg_error *err);
 
     const struct format_write_ops *write; /* NULL: the format is read only */
+    const struct format_admin_ops *admin; /* admin.h; NULL: nothing of it */
 };
 
 /* All formats this build knows, probe order; ends with NULL. */
@@ -128,8 +138,8 @@ const struct format_ops *format_find(const char *name);
 const struct format_ops *format_probe(const uint8_t *head, size_t len);
 
 /* Whole map of one image for one range, with synchronous loads (metadata commands, tests). */
-MUST_CHECK int image_map(const struct image *image, struct qimg_range want,
-                         struct extent_vec *out, struct qimg_error *err);
+MUST_CHECK int image_map(const struct image *image, struct qimg_range want, struct extent_vec *out,
+                         struct qimg_error *err);
 
 void image_close(struct image *image);
 
@@ -194,9 +204,9 @@ enum write_zero_flags {
 
 /* What became of the first bytes of a range to be zeroed. */
 struct write_zeroed {
-    uint64_t len;  /* > 0 */
-    bool as_data;  /* nothing happened yet: write zeros there as guest data (write_begin; where
-                    * the plan is in place, IO_ZERO of its host bytes does it) */
+    uint64_t len; /* > 0 */
+    bool as_data; /* nothing happened yet: write zeros there as guest data (write_begin; where
+                   * the plan is in place, IO_ZERO of its host bytes does it) */
 };
 
 /* Changing an open, writable image. All functions of one image, `map` too, are called under one
