@@ -12,6 +12,7 @@
 #include "qimg/jobs.h"
 #include "qimg/options.h"
 #include "qimg/types.h"
+#include "qimg/write.h"
 
 #define QIMG_VERSION_MAJOR 0
 #define QIMG_VERSION_MINOR 1

@@ -2,7 +2,7 @@
  *
  * The merged map's windows: which part of the guest's disk is resolved, for how long it stays,
  * and look-ups in it. Invariants: (1) windows do not overlap and are sorted; (2) a window's runs
- * never change once it is in the index; (3) memory of all windows stays within the budget, the
+ * change only by splices, under the lock; (3) memory of all windows stays within the budget, the
  * one just loaded aside; (4) no window is so large that full fragmentation would take more than
  * a quarter of the budget, so (3) can always be kept.
  *
@@ -20,6 +20,7 @@
 #include "checked.h"
 #include "cleanup.h"
 #include "map_run.h"
+#include "writing.h"
 
 #define WINDOW_MIN     (64 * KiB)
 #define TABLE_SLICE    (4 * KiB)  /* of each layer's tables: what the first window asks for */
@@ -226,8 +227,8 @@ static void learn(struct chain_map *map, struct qimg_range loaded, bool evicted)
         map->growth++;
 }
 
-/* Needs map->loading. */
-static int load_window(struct chain_map *map, uint64_t off)
+/* Needs map->loading, and the image's lock. */
+static int load_window_locked(struct chain_map *map, uint64_t off)
 {
     struct qimg_range guest;
     if (!choose_window(map, off, &guest))
@@ -253,22 +254,129 @@ static int load_window(struct chain_map *map, uint64_t off)
     return 0;
 }
 
+/* Tables of an image that is being written hold still meanwhile. */
+static int load_window(struct chain_map *map, uint64_t off)
+{
+    chain_lock(map->image);
+    pthread_mutex_lock(&map->loading);
+    const int rc = load_window_locked(map, off);
+    pthread_mutex_unlock(&map->loading);
+    chain_unlock(map->image);
+    return rc;
+}
+
+/* --- changes ---------------------------------------------------------------------------------- */
+
+/* Counts what a change of @w did to memory. Needs map->lock for writing. */
+static void account(struct chain_map *map, struct window *w, uint64_t before)
+{
+    const uint64_t now = window_bytes(w);
+    map->bytes += now - before;
+    atomic_fetch_add(&map->image->context->map_bytes, now - before);
+}
+
+static void splice_window(struct chain_map *map, size_t i, const struct packed_run_vec *with,
+                          uint64_t with_end)
+{
+    struct window *w = map->windows.items[i];
+    const uint64_t before = window_bytes(w);
+    pthread_rwlock_wrlock(&map->lock);
+    if (packed_runs_splice(&w->runs, range_end(w->guest), with, with_end) < 0)
+        drop_window(map, i);
+    else
+        account(map, w, before);
+    pthread_rwlock_unlock(&map->lock);
+}
+
+static void reload_part(struct chain_map *map, size_t i, struct qimg_range part)
+{
+    struct packed_run_vec now = { 0 };
+    if (map_load(map->image, part, TABLES_AT_ONCE, &now) == 0) {
+        splice_window(map, i, &now, range_end(part));
+    } else {
+        pthread_rwlock_wrlock(&map->lock);
+        drop_window(map, i);
+        pthread_rwlock_unlock(&map->lock);
+    }
+    packed_run_vec_release(&now);
+}
+
+/* The part of @range in the window @i; nothing where that begins behind it. */
+static struct qimg_range part_in(const struct chain_map *map, size_t i, struct qimg_range range)
+{
+    const struct qimg_range window = map->windows.items[i]->guest;
+    const uint64_t begin = max_u64(window.off, range.off);
+    const uint64_t end = min_u64(range_end(window), range_end(range));
+    return (struct qimg_range){ begin, end > begin ? end - begin : 0 };
+}
+
+static void keep_budget(struct chain_map *map)
+{
+    if (map->bytes <= map->budget)
+        return;
+    pthread_rwlock_wrlock(&map->lock);
+    (void)make_room(map, 0);
+    pthread_rwlock_unlock(&map->lock);
+}
+
+/* Only here, in loads and in forget() do windows come and go, all under the image's lock: the
+ * index may be looked at without map->lock. From the last to the first, as some may be dropped. */
+void chain_map_splice(struct chain_map *map, struct qimg_range range)
+{
+    range = range_clip(range, map->image->size);
+    for (size_t i = window_after(map, range_end(range)) + 1; i-- > 0;) {
+        if (i == map->windows.count)
+            continue;
+        const struct qimg_range part = part_in(map, i, range);
+        if (part.len > 0)
+            reload_part(map, i, part);
+        else if (range_end(map->windows.items[i]->guest) <= range.off)
+            break;
+    }
+    keep_budget(map);
+}
+
+/* Does @w say already what @run, up to @end, says? */
+static bool says(const struct window *w, const struct packed_run *run, uint64_t end)
+{
+    const size_t i = packed_run_at(&w->runs, run->guest_off);
+    const struct packed_run *have = &w->runs.items[i];
+    const uint64_t have_end =
+        i + 1 < w->runs.count ? w->runs.items[i + 1].guest_off : range_end(w->guest);
+    return have_end >= end && packed_run_continues(have, run);
+}
+
+void chain_map_splice_data(struct chain_map *map, struct qimg_range range, uint64_t host_off)
+{
+    range = range_clip(range, map->image->size);
+    for (size_t i = window_after(map, range_end(range)) + 1; i-- > 0;) {
+        if (i == map->windows.count)
+            continue;
+        const struct qimg_range part = part_in(map, i, range);
+        struct packed_run run = { .guest_off = part.off,
+                                  .host_off = host_off + (part.off - range.off),
+                                  .kind = RUN_DATA };
+        const struct packed_run_vec with = { .items = &run, .count = 1 };
+        if (part.len > 0 && !says(map->windows.items[i], &run, range_end(part)))
+            splice_window(map, i, &with, range_end(part));
+        else if (range_end(map->windows.items[i]->guest) <= range.off)
+            break;
+    }
+    keep_budget(map);
+}
+
+void chain_map_forget(struct chain_map *map)
+{
+    pthread_rwlock_wrlock(&map->lock);
+    while (map->windows.count > 0)
+        drop_window(map, map->windows.count - 1);
+    map->smallest = map->largest = 0;
+    choose_sizes(map);
+    pthread_rwlock_unlock(&map->lock);
+}
+
 /* --- looking up --------------------------------------------------------------------------------
  */
-
-/* Index of the run that holds @off. */
-static size_t run_at(const struct window *w, uint64_t off)
-{
-    size_t low = 0, high = w->runs.count; /* items[low] begins at or before @off */
-    while (high - low > 1) {
-        const size_t middle = low + (high - low) / 2;
-        if (w->runs.items[middle].guest_off <= off)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
 
 static struct run unpack_run(const struct qimg_image *image, const struct packed_run *packed,
                              struct qimg_range part)
@@ -309,7 +417,8 @@ struct run_sink {
 /* Adds what @w says about the rest, while there is room. */
 static void take_runs(const struct chain_map *map, const struct window *w, struct run_sink *sink)
 {
-    for (size_t i = run_at(w, sink->left.off); i < w->runs.count && sink->left.len > 0; i++) {
+    for (size_t i = packed_run_at(&w->runs, sink->left.off);
+         i < w->runs.count && sink->left.len > 0; i++) {
         const uint64_t run_end =
             i + 1 < w->runs.count ? w->runs.items[i + 1].guest_off : range_end(w->guest);
         const uint64_t len = min_u64(run_end - sink->left.off, sink->left.len);
@@ -361,9 +470,7 @@ int chain_map_lookup(struct chain_map *map, struct qimg_range want, struct run *
         missed = true;
         if (sink.count == max)
             break;
-        pthread_mutex_lock(&map->loading);
         const int rc = load_window(map, sink.left.off);
-        pthread_mutex_unlock(&map->loading);
         if (rc < 0)
             return rc == -ENOMEM ? qimg_fail_memory(err)
                                  : qimg_fail_errno(err, -rc, "Could not load mapping tables");

@@ -31,4 +31,14 @@ void chain_map_free(struct chain_map *map);
 MUST_CHECK int chain_map_lookup(struct chain_map *map, struct qimg_range want, struct run *out,
                                 size_t max, struct qimg_error *err);
 
+/* The top image has changed in @range: windows that are resolved there show what is now. Under the
+ * image's lock. */
+void chain_map_splice(struct chain_map *map, struct qimg_range range);
+
+/* The same where all of @range is now data at @host_off of the top layer's file. */
+void chain_map_splice_data(struct chain_map *map, struct qimg_range range, uint64_t host_off);
+
+/* Forgets all windows, because sizes or layers changed. Under the image's lock. */
+void chain_map_forget(struct chain_map *map);
+
 #endif

@@ -212,6 +212,12 @@ static int plan_layer(struct loader *l, const struct image *image)
     return 0;
 }
 
+/* Is there nothing to read for it beforehand: no tables, or tables that live in memory? */
+static bool maps_directly(const struct image *image)
+{
+    return image->writing || !image->ops->map_plan;
+}
+
 /* Plans layers from @first on until @batch of them have tables, or the cap is reached. Returns
  * the layer behind the last planned one. */
 static int plan_batch(struct loader *l, unsigned first, unsigned batch, unsigned *end)
@@ -221,7 +227,7 @@ static int plan_batch(struct loader *l, unsigned first, unsigned batch, unsigned
     unsigned i = first;
     for (unsigned planned = 0; i < l->image->layer_count && planned < batch; i++) {
         const struct image *image = l->image->layers[i].image;
-        if (!image->ops->map_plan) {
+        if (maps_directly(image)) {
             planned++;
             continue;
         }
@@ -367,9 +373,26 @@ static int decode_load(struct loader *l, const struct image *image, const struct
     return image->ops->map_decode(image, part, &load->ref, l->buffer + load->at, &l->extents);
 }
 
+/* What an image that is being written knows better than its file. */
+static int map_written(struct loader *l, struct image *image, struct qimg_range want)
+{
+    struct qimg_error unsaid; /* reading there says it */
+    const size_t before = l->extents.count;
+    const int rc = image->ops->write->map(image, want, &l->extents, &unsaid);
+    if (rc >= 0 || rc == -ENOMEM)
+        return rc;
+    l->extents.count = before;
+    return extent_vec_add(&l->extents, (struct extent){ .guest_off = want.off,
+                                                        .len = want.len,
+                                                        .host_off = QIMG_NO_OFFSET,
+                                                        .kind = EXTENT_BAD });
+}
+
 static int map_direct(struct loader *l, unsigned layer, struct qimg_range want)
 {
-    const struct image *image = l->image->layers[layer].image;
+    struct image *image = l->image->layers[layer].image;
+    if (!l->image->layers[layer].windowed && image->writing)
+        return map_written(l, image, want);
     if (!l->image->layers[layer].windowed)
         return image->ops->map_direct(image, want, &l->extents);
     return extent_vec_add(&l->extents, (struct extent){ .guest_off = want.off,
@@ -386,7 +409,7 @@ static int resolve_layer(struct loader *l, unsigned layer, size_t *next)
         TRY(cut_at_end_of(l, layer));
     const struct qimg_range want = hull(l, image->size);
     l->extents.count = 0;
-    if (!image->ops->map_plan && want.len > 0)
+    if (maps_directly(image) && want.len > 0)
         TRY(map_direct(l, layer, want));
     for (; *next < l->loads.count && l->loads.items[*next].layer == layer; ++*next)
         TRY(decode_load(l, image, &l->loads.items[*next], want));
@@ -431,21 +454,11 @@ static void sort_runs(struct packed_run_vec *runs)
         }
 }
 
-/* Does @b, which begins where @a ends, go on where @a stops? */
-static bool continues(const struct packed_run *a, const struct packed_run *b)
-{
-    if (a->kind != b->kind || a->layer != b->layer || a->kind == RUN_COMPRESSED)
-        return false;
-    if (a->host_off == QIMG_NO_OFFSET || b->host_off == QIMG_NO_OFFSET)
-        return a->host_off == b->host_off;
-    return b->host_off - a->host_off == b->guest_off - a->guest_off;
-}
-
 static void merge_runs(struct packed_run_vec *runs)
 {
     size_t kept = 0;
     for (size_t i = 1; i < runs->count; i++)
-        if (!continues(&runs->items[kept], &runs->items[i]))
+        if (!packed_run_continues(&runs->items[kept], &runs->items[i]))
             runs->items[++kept] = runs->items[i];
     runs->count = kept + 1;
     struct packed_run *fitted = realloc(runs->items, runs->count * sizeof(runs->items[0]));

@@ -26,6 +26,35 @@ static_assert(sizeof(struct packed_run) == 24, "the budget is counted in these")
 
 DEFINE_VEC(packed_run_vec, struct packed_run)
 
+/* Index of the run that holds @off, which is not before the first one. */
+static inline size_t packed_run_at(const struct packed_run_vec *runs, uint64_t off)
+{
+    size_t low = 0, high = runs->count; /* items[low] begins at or before @off */
+    while (high - low > 1) {
+        const size_t middle = low + (high - low) / 2;
+        if (runs->items[middle].guest_off <= off)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Does @b, which begins where @a ends, go on where @a stops? */
+static inline bool packed_run_continues(const struct packed_run *a, const struct packed_run *b)
+{
+    if (a->kind != b->kind || a->layer != b->layer || a->kind == RUN_COMPRESSED)
+        return false;
+    if (a->host_off == QIMG_NO_OFFSET || b->host_off == QIMG_NO_OFFSET)
+        return a->host_off == b->host_off;
+    return b->host_off - a->host_off == b->guest_off - a->guest_off;
+}
+
+/* Replaces what @runs, which end at @end, say about [first of @with, @with_end) by the runs in
+ * @with; neighbours that continue each other become one. -ENOMEM: @runs are as they were. */
+MUST_CHECK int packed_runs_splice(struct packed_run_vec *runs, uint64_t end,
+                                  const struct packed_run_vec *with, uint64_t with_end);
+
 /* Resolves @window through the whole chain: runs in guest order, the first at window.off, each
  * reaching to the next, the last to the window's end; neighbours that continue each other are
  * one. @table_cap bounds the tables that are in memory at once.

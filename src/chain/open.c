@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "map.h"
 #include "str.h"
+#include "writing.h"
 
 /* QEMU says "Could not open backing file: " once for each level; beyond this it tells nothing. */
 #define NESTED_AT_MOST 8
@@ -213,7 +214,11 @@ static int open_chain(struct opening *o, const char *name, struct qimg_error *er
 
 static int finish(struct qimg_image *image, uint64_t budget, struct qimg_error *err)
 {
+    const struct image *top = image->layers[0].image;
     TRY(select_snapshot(image, err));
+    image->snapshot_selected = image->options.snapshot_id || image->options.snapshot_name;
+    if (image->options.writable && top->ops->write && chain_writing_new(&image->writing) < 0)
+        return qimg_fail_memory(err);
     image->size = image->layers[0].image->size;
     image->options.format = NULL;
     image->options.snapshot_id = NULL;
@@ -252,12 +257,16 @@ int qimg_image_open(struct qimg_context *context, const char *name,
 
 void qimg_image_close(struct qimg_image *image)
 {
+    struct qimg_error unheard; /* qimg_image_finish() tells */
     if (!image)
         return;
+    if (chain_writing_end(image, &unheard) < 0)
+        context_note(image->context, QIMG_NOTE_DEBUG, "closing: %s", unheard.text);
     chain_map_free(image->map);
     for (unsigned i = 0; i < image->layer_count; i++)
         layer_release(&image->layers[i]);
     free(image->layers);
+    chain_writing_free(image->writing);
     free(image);
 }
 

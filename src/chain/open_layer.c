@@ -194,6 +194,7 @@ static int open_format(struct qimg_context *context, const struct open_request *
     const struct image_open_options how = { .writable = options->writable,
                                             .info_only = options->info_only };
     TRY(ops->open(file, &how, &layer->image, err));
+    layer->probed = probed;
     if (probed && request->reference)
         return gate_check_probed(context, request->reference, ops->name,
                                  layer->image->backing_name || layer->image->needs_data_file, err);

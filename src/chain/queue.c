@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The public ways to read: one read at a time from any thread (with a queue borrowed for the
- * call, or none at all where one file has the bytes in one piece), and many at once on a queue.
+ * The public ways to read, and to change many things at once: one read at a time from any thread
+ * (with a queue borrowed for the call, or none at all where one file has the bytes in one piece),
+ * and requests of all kinds on a queue. (One change at a time: change.c.)
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -11,7 +12,10 @@
 #include "chain.h"
 #include "checked.h"
 #include "map.h"
+#include "qimg/write.h"
 #include "read.h"
+#include "write.h"
+#include "writing.h"
 
 /* --- one read ----------------------------------------------------------------------------------
  */
@@ -78,39 +82,68 @@ int qimg_image_read(struct qimg_image *image, uint64_t off, void *buf, size_t le
                          len, (unsigned long long)off, (unsigned long long)image->size);
     if (len == 0)
         return 0;
-    const int count = chain_map_lookup(image->map, want, &run, 1, err);
-    if (count < 0)
-        return count;
-    if (run.len == len && run.kind != RUN_COMPRESSED && run.kind != RUN_BAD)
-        return read_run(image, &run, buf, err);
-    return read_queued(image, want, buf, err);
+    const uint64_t pin = chain_pin(image);
+    int rc = chain_map_lookup(image->map, want, &run, 1, err);
+    const bool simple =
+        rc > 0 && run.len == len && run.kind != RUN_COMPRESSED && run.kind != RUN_BAD;
+    if (simple)
+        rc = read_run(image, &run, buf, err);
+    chain_unpin(image, pin);
+    return rc < 0 || simple ? rc : read_queued(image, want, buf, err);
 }
 
-/* --- many reads ----------------------------------------------------------------------------------
+/* --- many requests
+ * ----------------------------------------------------------------------------------
  */
 
 struct slot {
-    struct chain_read read;
+    struct qimg_queue *queue;
+    struct chain_read read; /* one of the two */
+    struct chain_write write;
     void *tag;
+    int result;
     struct slot *next; /* free, or complete */
 };
 
 struct qimg_queue {
     struct qimg_image *image;
     struct io_queue *io;
+    struct write_lane lane;
     struct slot *slots;
     unsigned depth, under_way;
     struct slot *free_slots;
     struct slot *done, **done_end;
 };
 
-static void slot_done(struct chain_read *read)
+static void slot_done(struct slot *slot, int result)
 {
-    struct slot *slot = (struct slot *)read;
-    struct qimg_queue *queue = read->user;
+    struct qimg_queue *queue = slot->queue;
+    slot->result = result;
     slot->next = NULL;
     *queue->done_end = slot;
     queue->done_end = &slot->next;
+}
+
+static void read_done(struct chain_read *read)
+{
+    slot_done(read->user, read->result);
+}
+
+static void write_done(struct chain_write *write)
+{
+    slot_done(write->user, write->result);
+}
+
+static struct slot *slot_take(struct qimg_queue *queue, void *tag)
+{
+    struct slot *slot = queue->free_slots;
+    if (!slot)
+        return NULL;
+    queue->free_slots = slot->next;
+    queue->under_way++;
+    slot->queue = queue;
+    slot->tag = tag;
+    return slot;
 }
 
 int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue **out,
@@ -138,6 +171,7 @@ int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue *
         qimg_queue_free(queue);
         return qimg_fail_errno(err, -rc, "Could not set up I/O");
     }
+    queue->lane.queue = queue->io;
     for (unsigned i = 0; i < depth; i++) {
         queue->slots[i].next = queue->free_slots;
         queue->free_slots = &queue->slots[i];
@@ -148,23 +182,79 @@ int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue *
 
 int qimg_queue_read(struct qimg_queue *queue, uint64_t off, void *buf, size_t len, void *tag)
 {
-    struct slot *slot = queue->free_slots;
+    struct slot *slot = slot_take(queue, tag);
     if (!slot)
         return -EAGAIN;
-    queue->free_slots = slot->next;
-    queue->under_way++;
-    slot->tag = tag;
     slot->read = (struct chain_read){ .image = queue->image,
                                       .queue = queue->io,
                                       .guest_off = off,
                                       .buf = buf,
                                       .len = len,
-                                      .complete = slot_done,
-                                      .user = queue };
+                                      .complete = read_done,
+                                      .user = slot };
     chain_read_start(&slot->read);
     if (!queue->free_slots)
         io_queue_submit(queue->io);
     return 0;
+}
+
+/* @change says what; the rest is filled here. */
+static int start_change(struct qimg_queue *queue, struct chain_write change, void *tag)
+{
+    struct slot *slot = slot_take(queue, tag);
+    if (!slot)
+        return -EAGAIN;
+    slot->write = change;
+    slot->write.image = queue->image;
+    slot->write.lane = &queue->lane;
+    slot->write.complete = write_done;
+    slot->write.user = slot;
+    chain_write_start(&slot->write);
+    if (!queue->free_slots)
+        io_queue_submit(queue->io);
+    return 0;
+}
+
+int qimg_queue_write(struct qimg_queue *queue, uint64_t off, const void *buf, size_t len, void *tag)
+{
+    return start_change(
+        queue, (struct chain_write){ .kind = CHAIN_WRITE_BYTES, .range = { off, len }, .buf = buf },
+        tag);
+}
+
+int qimg_queue_write_zeroes(struct qimg_queue *queue, uint64_t off, uint64_t len, unsigned flags,
+                            void *tag)
+{
+    return start_change(queue,
+                        (struct chain_write){ .kind = CHAIN_WRITE_ZEROES,
+                                              .range = { off, len },
+                                              .may_unmap = flags & QIMG_ZERO_MAY_UNMAP,
+                                              .no_fallback = flags & QIMG_ZERO_NO_FALLBACK },
+                        tag);
+}
+
+int qimg_queue_discard(struct qimg_queue *queue, uint64_t off, uint64_t len, void *tag)
+{
+    return start_change(queue, (struct chain_write){ .kind = CHAIN_DISCARD, .range = { off, len } },
+                        tag);
+}
+
+int qimg_queue_flush(struct qimg_queue *queue, void *tag)
+{
+    return start_change(queue, (struct chain_write){ .kind = CHAIN_FLUSH }, tag);
+}
+
+/* Moves on what is under way, and what waited for it. When all of it waits for other queues,
+ * there is nothing to reap. */
+static void move_on(struct qimg_queue *queue)
+{
+    if (queue->lane.parked && queue->lane.parked_count == queue->under_way) {
+        write_lane_wait(&queue->lane);
+        return;
+    }
+    io_queue_run(queue->io, 1);
+    if (queue->lane.parked)
+        write_lane_retry(&queue->lane);
 }
 
 /* Hands over one completion, if there is one. */
@@ -176,7 +266,7 @@ static bool take_done(struct qimg_queue *queue, struct qimg_completion *out)
     queue->done = slot->next;
     if (!queue->done)
         queue->done_end = &queue->done;
-    *out = (struct qimg_completion){ .tag = slot->tag, .result = slot->read.result };
+    *out = (struct qimg_completion){ .tag = slot->tag, .result = slot->result };
     slot->next = queue->free_slots;
     queue->free_slots = slot;
     queue->under_way--;
@@ -190,6 +280,8 @@ int qimg_queue_wait(struct qimg_queue *queue, struct qimg_completion *out, unsig
     if (min > max)
         min = max;
     io_queue_run(queue->io, 0);
+    if (queue->lane.parked)
+        write_lane_retry(&queue->lane);
     while (count < max) {
         if (take_done(queue, &out[count])) {
             count++;
@@ -197,7 +289,7 @@ int qimg_queue_wait(struct qimg_queue *queue, struct qimg_completion *out, unsig
         }
         if (count >= min || queue->under_way == 0)
             break;
-        io_queue_run(queue->io, 1);
+        move_on(queue);
     }
     return (int)count;
 }

@@ -20,6 +20,7 @@
 #include "codec.h"
 #include "explain.h"
 #include "map.h"
+#include "writing.h"
 
 #define RUNS_AT_ONCE   32
 #define PACKED_AT_ONCE (512 * KiB) /* of neighbouring packed clusters in one request */
@@ -74,8 +75,10 @@ static void fail_at(struct chain_read *read, int rc, uint64_t guest_off)
 static void part_done(struct chain_read *read)
 {
     assert(read->pending > 0);
-    if (--read->pending == 0)
-        read->complete(read);
+    if (--read->pending > 0)
+        return;
+    chain_unpin(read->image, read->pin);
+    read->complete(read);
 }
 
 /* --- data ---------------------------------------------------------------------------------- */
@@ -319,6 +322,7 @@ void chain_read_start(struct chain_read *read)
     read->result = 0;
     read->failed_off = read->guest_off;
     read->pending = 1; /* until all is staged */
+    read->pin = chain_pin(read->image);
     if (read->image->options.info_only || !range_within(left, read->image->size)) {
         fail_at(read, -EINVAL, read->guest_off);
         left.len = 0;

@@ -30,7 +30,7 @@ struct chain_read {
 
     /* Its own. */
     unsigned pending;
-    struct chain_read_part *parts;
+    uint64_t pin;
 };
 
 /* Stages all requests of @read; complete() is called once all is done, possibly before this

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One plan's bytes: what lies beside the guest's own is fetched (old content through the whole
+ * chain) or zeroed, then all of it goes out as one request, and when that is done the format
+ * links it and the map is spliced, both under one lock. Until then nobody else changes these
+ * clusters, so that what was fetched stays right.
+ *
+ * O_DIRECT takes only aligned pieces of memory: where one is not, everything is copied together.
+ */
+#include "write_piece.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bits.h"
+#include "checked.h"
+#include "map.h"
+#include "writing.h"
+
+struct write_piece *piece_take(struct chain_write *write)
+{
+    struct write_piece *piece = &write->first;
+    if (piece->in_use)
+        piece = malloc(sizeof(*piece));
+    if (!piece)
+        return NULL;
+    piece->in_use = true;
+    piece->write = write;
+    piece->edges = NULL;
+    return piece;
+}
+
+void piece_drop(struct write_piece *piece)
+{
+    free(piece->edges);
+    piece->in_use = false;
+    if (piece != &piece->write->first)
+        free(piece);
+}
+
+static const struct layer *layer_of(const struct write_piece *piece)
+{
+    return &piece->write->image->layers[0];
+}
+
+/* --- the end ------------------------------------------------------------------------------------
+ */
+
+/* Where the plan says of whole clusters what they are, the map needs not ask. */
+static void splice_linked(const struct write_piece *piece)
+{
+    struct qimg_image *image = piece->write->image;
+    const struct image *top = image->layers[0].image;
+    const struct write_plan *plan = &piece->plan;
+    const uint64_t unit = top->cluster_size ? top->cluster_size : top->map_unit;
+    const uint64_t begin = align_down(plan->linked.off, unit);
+    const uint64_t end = min_u64(align_up(range_end(plan->linked), unit), image->size);
+    const bool whole = plan->linked.off == begin && range_end(plan->linked) >= end;
+    const struct qimg_range range = { begin, end - begin };
+
+    if (piece->write->kind == CHAIN_WRITE_PACKED || (top->cluster_size && !whole)) {
+        chain_map_splice(image->map, range);
+        return;
+    }
+    chain_map_splice_data(image->map, range,
+                          plan->host_off + layer_of(piece)->window_off - (plan->guest.off - begin));
+}
+
+static int link_or_abort(struct write_piece *piece, int rc)
+{
+    struct chain_write *write = piece->write;
+    struct image *top = layer_of(piece)->image;
+    struct qimg_error unsaid;
+
+    if (rc < 0) {
+        (void)qimg_fail_errno(
+            chain_write_error(write, &unsaid), -rc,
+            "%s: guest offset %llu at offset %llu of the file", qimg_image_file(write->image, 0),
+            (unsigned long long)piece->plan.guest.off, (unsigned long long)piece->plan.host_off);
+        top->ops->write->write_abort(top, &piece->plan);
+        return rc;
+    }
+    rc = top->ops->write->write_commit(top, &piece->plan, chain_write_error(write, &unsaid));
+    if (rc == 0 && !piece->plan.in_place)
+        splice_linked(piece);
+    return rc;
+}
+
+static void piece_end(struct write_piece *piece, int rc)
+{
+    struct chain_write *write = piece->write;
+
+    chain_lock(write->image);
+    rc = link_or_abort(piece, rc);
+    chain_writing_changed(write->image);
+    chain_unlock(write->image);
+    piece_drop(piece);
+    chain_write_piece_done(write, rc);
+}
+
+/* --- writing -----------------------------------------------------------------------------------
+ */
+
+static void piece_written(struct io_request *request)
+{
+    piece_end(request->user, request->result);
+}
+
+static void stage(struct write_piece *piece, enum io_op op, struct qimg_range host, unsigned count)
+{
+    piece->request = (struct io_request){
+        .op = op,
+        .file = layer_data_file(layer_of(piece)),
+        .off = host.off + layer_of(piece)->window_off,
+        .len = host.len,
+        .iov = piece->iov,
+        .iov_count = count,
+        .advance = piece_written,
+        .user = piece,
+    };
+    io_queue_add(piece->write->lane->queue, &piece->request);
+}
+
+/* --- memory ------------------------------------------------------------------------------------
+ */
+
+static uint64_t edge_len(const struct write_edge *edge)
+{
+    return edge->fill == WRITE_FILL_NONE ? 0 : edge->len;
+}
+
+/* The bytes between the edges; NULL = zeros. */
+static const uint8_t *middle_of(const struct write_piece *piece)
+{
+    const struct chain_write *write = piece->write;
+    if (!write->buf)
+        return NULL;
+    return write->buf + (piece->plan.guest.off - write->range.off);
+}
+
+static size_t middle_len(const struct write_piece *piece)
+{
+    const bool packed = piece->write->kind == CHAIN_WRITE_PACKED;
+    return packed ? piece->write->packed_len : piece->plan.guest.len;
+}
+
+/* Must all three parts be copied together? */
+static bool needs_one_buffer(const struct write_piece *piece, uint64_t head, uint64_t tail)
+{
+    const struct io_file *file = layer_data_file(layer_of(piece));
+    const uint8_t *middle = middle_of(piece);
+    if (!middle)
+        return true;
+    if (head + tail == 0)
+        return false; /* the queue bounces what must be */
+    return !is_aligned(head | middle_len(piece), file->request_align) ||
+           !is_aligned((uintptr_t)middle, file->memory_align);
+}
+
+/* Lays out head, middle and tail; returns where the edges' bytes go. */
+static int lay_out(struct write_piece *piece, uint8_t **head_bytes, uint8_t **tail_bytes)
+{
+    const uint64_t head = edge_len(&piece->plan.head), tail = edge_len(&piece->plan.tail);
+    const uint8_t *middle = middle_of(piece);
+    const size_t len = middle_len(piece);
+    const bool one = needs_one_buffer(piece, head, tail);
+
+    if (one || head + tail > 0) {
+        piece->edges = io_buffer_new(head + tail + (one ? len : 0));
+        if (!piece->edges)
+            return -ENOMEM;
+    }
+    uint8_t *at_middle = one ? piece->edges + head : (uint8_t *)(uintptr_t)middle;
+    *head_bytes = piece->edges;
+    *tail_bytes = one ? at_middle + len : piece->edges + head;
+    if (one && middle)
+        memcpy(at_middle, middle, len);
+    else if (one)
+        memset(at_middle, 0, len);
+    piece->iov[0] = (struct iovec){ *head_bytes, head };
+    piece->iov[1] = (struct iovec){ at_middle, len };
+    piece->iov[2] = (struct iovec){ *tail_bytes, tail };
+    if (one)
+        piece->iov[0] = (struct iovec){ piece->edges, head + len + tail };
+    return 0;
+}
+
+static void send(struct write_piece *piece)
+{
+    const uint64_t head = edge_len(&piece->plan.head), tail = edge_len(&piece->plan.tail);
+    const struct qimg_range host = { piece->plan.host_off - head, head + middle_len(piece) + tail };
+    unsigned count = 0;
+
+    if (piece->iov[0].iov_len == host.len) {
+        stage(piece, IO_WRITE, host, 1);
+        return;
+    }
+    for (unsigned i = 0; i < 3; i++)
+        if (piece->iov[i].iov_len > 0)
+            piece->iov[count++] = piece->iov[i];
+    stage(piece, IO_WRITE, host, count);
+}
+
+/* --- edges -------------------------------------------------------------------------------------
+ */
+
+static void edges_step(struct write_piece *piece)
+{
+    assert(piece->reads_pending > 0);
+    if (--piece->reads_pending > 0)
+        return;
+    if (piece->reads_result < 0)
+        piece_end(piece, piece->reads_result);
+    else
+        send(piece);
+}
+
+static void edge_read(struct chain_read *read)
+{
+    struct write_piece *piece = read->user;
+    if (read->result < 0)
+        piece->reads_result = read->result;
+    edges_step(piece);
+}
+
+static void fill_edge(struct write_piece *piece, struct chain_read *read, uint64_t guest_off,
+                      const struct write_edge *edge, uint8_t *bytes)
+{
+    struct qimg_image *image = piece->write->image;
+    const struct qimg_range want = { guest_off, edge_len(edge) };
+    const uint64_t there = edge->fill == WRITE_FILL_OLD ? range_clip(want, image->size).len : 0;
+
+    if (want.len > there)
+        memset(bytes + there, 0, want.len - there);
+    if (there == 0)
+        return;
+    *read = (struct chain_read){ .image = image,
+                                 .queue = piece->write->lane->queue,
+                                 .guest_off = guest_off,
+                                 .buf = bytes,
+                                 .len = there,
+                                 .complete = edge_read,
+                                 .user = piece };
+    piece->reads_pending++;
+    chain_read_start(read);
+}
+
+void piece_start(struct write_piece *piece)
+{
+    const struct write_plan *plan = &piece->plan;
+    uint8_t *head, *tail;
+
+    if (plan->in_place && !middle_of(piece)) {
+        stage(piece, IO_ZERO, (struct qimg_range){ plan->host_off, plan->guest.len }, 0);
+        return;
+    }
+    if (lay_out(piece, &head, &tail) < 0) {
+        piece_end(piece, -ENOMEM);
+        return;
+    }
+    piece->reads_pending = 1; /* until both have begun */
+    piece->reads_result = 0;
+    fill_edge(piece, &piece->reads[0], plan->guest.off - plan->head.len, &plan->head, head);
+    fill_edge(piece, &piece->reads[1], range_end(plan->guest), &plan->tail, tail);
+    edges_step(piece);
+}
