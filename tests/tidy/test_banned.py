@@ -15,6 +15,8 @@ BANNED = {  # function: why
     "execve": "no programs", "realpath": "names are joined as text", "tmpnam": "a race",
     "mktemp": "a race", "rand": "not repeatable",
 }
+# File and function: why there all the same.
+ALLOWED = {("src/chain/gate.c", "realpath"): "--allow-dir compares where a path really ends"}
 WORDS = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
 
 
@@ -24,6 +26,7 @@ def test_function_is_not_called(function):
     found = [f"{path.relative_to(ROOT)}:{number}"
              for path in sources.files("src/*", "tools/*", "include/*")
              if path.suffix in (".c", ".h")
+             and (str(path.relative_to(ROOT)), function) not in ALLOWED
              for number, line in enumerate(sources.code(path).split("\n"), 1) if call.search(line)]
     assert not found, BANNED[function]
 
