@@ -150,4 +150,5 @@ const struct format_ops raw_ops = {
     .data_may_be_holes = raw_data_may_be_holes,
     .set_backing = raw_set_backing,
     .create = raw_create,
+    .write = &raw_write_ops,
 };
