@@ -12,6 +12,7 @@
  */
 #include <pthread.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "codec.h"
 
@@ -73,4 +74,17 @@ int codec_unpack_zstd(const uint8_t *packed, size_t packed_len, uint8_t *out, si
         packed_len -= frame_len;
     }
     return 0;
+}
+
+ssize_t codec_pack_zstd(const uint8_t *in, size_t len, uint8_t *out, size_t room)
+{
+    ZSTD_CCtx *encoder = ZSTD_createCCtx();
+    if (!encoder)
+        return -ENOMEM;
+
+    const size_t got = ZSTD_compressCCtx(encoder, out, room, in, len, ZSTD_CLEVEL_DEFAULT);
+    (void)ZSTD_freeCCtx(encoder);
+    if (!ZSTD_isError(got))
+        return (ssize_t)got;
+    return ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation ? -ENOMEM : -ENOSPC;
 }

@@ -164,8 +164,8 @@ enum release { RELEASE_KEEP, RELEASE_PUNCH /* give storage back to the file syst
  * fails with -ENOMEM or the final error: then counts stay too high, a leak. */
 MUST_CHECK int clusters_unref(struct qcow2 *q, struct qimg_range clusters, enum release how);
 
-/* Do these bytes read as zeros because nobody ever wrote there? (They lay beyond the end of the
- * file when it was opened.) Ask between allocation and the first write. */
+/* Does the last allocation (asked for right behind it) read as zeros from @host_off on, because it
+ * lies beyond the former end of the file? */
 bool clusters_fresh(const struct qcow2 *q, uint64_t host_off);
 
 /* --- mapping tables

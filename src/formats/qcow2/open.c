@@ -9,6 +9,7 @@
 
 #include "base_limits.h"
 #include "cleanup.h"
+#include "meta_internal.h"
 #include "qcow2.h"
 
 #define HEAD_BYTES 4096 /* holds the header and all extensions of nearly every image */
@@ -26,6 +27,7 @@ static void qcow2_close(struct image *image)
 
     if (!q)
         return;
+    meta_close(q);
     io_file_close(image->file);
     io_file_close(image->data_file);
     free(image->backing_name);
@@ -307,4 +309,5 @@ const struct format_ops qcow2_ops = {
     .data_may_be_holes = qcow2_data_may_be_holes,
     .set_backing = qcow2_set_backing,
     .create = qcow2_create,
+    .write = &qcow2_write_ops,
 };

@@ -87,6 +87,7 @@ struct qcow2 {
     uint32_t l1_loaded;
     uint64_t l1_off; /* where l1 was read: the header's, or a snapshot's */
     struct qcow2_snapshot_vec snapshots;
+    uint64_t snapshots_len; /* bytes of their table */
     struct qcow2_bitmap_vec bitmaps;
     struct meta *meta; /* owned: what writing needs, see meta.h; NULL = not writing */
     int may_be_holes; /* data_may_be_holes' answer: -1 = not asked yet */

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What happens to clusters that lost a reference. They wait, still counted, until the removal of
+ * the link is durable (a flush) and no older read is under way; then the count is lowered in
+ * memory, and what reaches 0 may be punched and used again at once: nothing on disk points there
+ * any more, and a count that is too high there is a leak at most. A file is cut only behind the
+ * flush that made lowered counts durable: counts of clusters behind the end cannot be repaired
+ * by everyone.
+ */
+#include <assert.h>
+
+#include "checked.h"
+#include "meta_internal.h"
+
+int clusters_unref(struct qcow2 *q, struct qimg_range clusters, enum release how)
+{
+    struct meta *m = q->meta;
+    const unsigned bits = q->header.cluster_bits;
+    const struct released new = { .cluster = clusters.off >> bits,
+                                  .count = clusters.len >> bits,
+                                  .punch = how == RELEASE_PUNCH };
+    struct released *last = m->released.count ? &m->released.items[m->released.count - 1] : NULL;
+
+    assert(is_aligned(clusters.off | clusters.len, qcow2_cluster_size(q)));
+    if (new.count == 0)
+        return 0;
+    if (last && !last->durable && last->punch == new.punch &&
+        last->cluster + last->count == new.cluster) {
+        last->count += new.count;
+        return 0;
+    }
+    return released_vec_push(&m->released, new);
+}
+
+int refcount_of(struct qcow2 *q, uint64_t cluster, uint64_t *count)
+{
+    const struct released_vec *waiting = &q->meta->released;
+
+    TRY(refcount_raw(q, cluster, count));
+    for (size_t i = 0; i<waiting->count && * count> 0; i++) {
+        const struct released *r = &waiting->items[i];
+        *count -= cluster >= r->cluster && cluster < r->cluster + r->count;
+    }
+    return 0;
+}
+
+/* Clusters [from, to) are free now. */
+static void free_run(struct qcow2 *q, uint64_t from, uint64_t to, bool punch)
+{
+    const unsigned bits = q->header.cluster_bits;
+    const struct qimg_range bytes = { from << bits, (to - from) << bits };
+
+    if (from == to)
+        return;
+    pages_forget(q, bytes);
+    overlap_forget(q, bytes);
+    alloc_freed(q, from, to - from);
+    if (punch)
+        (void)!io_punch(q->image.file, bytes); /* a courtesy to the file system */
+}
+
+static int lower(struct qcow2 *q, const struct released *r)
+{
+    uint64_t run = r->cluster;
+
+    for (uint64_t c = r->cluster; c < r->cluster + r->count; c++) {
+        uint64_t left;
+        TRY(refcount_lower(q, c, &left));
+        if (left != 0) {
+            free_run(q, run, c, r->punch);
+            run = c + 1;
+        }
+    }
+    free_run(q, run, r->cluster + r->count, r->punch);
+    return 0;
+}
+
+static bool is_due(const struct qcow2 *q, const struct released *r)
+{
+    const struct read_pins *pins = q->image.pins;
+
+    return r->durable && (!pins || pins->passed(pins->user, r->stamp));
+}
+
+static int truncate_due(struct qcow2 *q)
+{
+    struct meta *m = q->meta;
+
+    if (!m->truncates || m->truncate_wait > 0 || m->released.count > 0)
+        return 0;
+    m->truncates = false;
+    m->unsynced = true;
+    return io_truncate(q->image.file, m->truncate_to);
+}
+
+int release_due(struct qcow2 *q)
+{
+    struct released_vec *waiting = &q->meta->released;
+    size_t kept = 0;
+    int rc = truncate_due(q);
+
+    for (size_t i = 0; i < waiting->count; i++) {
+        if (rc == 0 && is_due(q, &waiting->items[i]))
+            rc = lower(q, &waiting->items[i]);
+        else
+            waiting->items[kept++] = waiting->items[i];
+    }
+    waiting->count = kept;
+    return rc;
+}
+
+void release_flushed(struct qcow2 *q, uint64_t stamp)
+{
+    struct meta *m = q->meta;
+
+    for (size_t i = 0; i < m->released.count; i++) {
+        if (m->released.items[i].durable)
+            continue;
+        m->released.items[i].durable = true;
+        m->released.items[i].stamp = stamp;
+    }
+    if (m->truncate_wait > 0)
+        m->truncate_wait--;
+}
+
+void meta_truncate_later(struct qcow2 *q, uint64_t size)
+{
+    struct meta *m = q->meta;
+
+    if (m->is_device)
+        return;
+    m->truncates = true;
+    m->truncate_to = size;
+    m->truncate_wait = 2; /* links gone; counts lowered */
+}

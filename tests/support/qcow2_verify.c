@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "qcow2_verify.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bits.h"
+#include "bytes.h"
+
+#define OFFSET     UINT64_C(0x00fffffffffffe00)
+#define COPIED     (UINT64_C(1) << 63)
+#define COMPRESSED (UINT64_C(1) << 62)
+
+struct walk {
+    const uint8_t *bytes;
+    size_t len;
+    unsigned cb, order;
+    bool v2, ext, data_file;
+    uint64_t clusters; /* of the file, one more for what may begin at its end */
+    uint64_t *counted; /* references found */
+    uint64_t *stored;  /* what the file says */
+    struct verdict verdict;
+};
+
+static void PRINTF_LIKE(2, 3) corrupt(struct walk *w, const char *fmt, ...)
+{
+    va_list args;
+
+    if (w->verdict.corruptions++ > 0)
+        return;
+    va_start(args, fmt);
+    vsnprintf(w->verdict.first, sizeof(w->verdict.first), fmt, args);
+    va_end(args);
+}
+
+/* A big-endian word; behind the end of the file there are zeros. */
+static uint64_t word(const struct walk *w, uint64_t off, unsigned width)
+{
+    uint64_t v = 0;
+
+    for (unsigned i = 0; i < width; i++)
+        v = v << 8 | (off + i < w->len ? w->bytes[off + i] : 0);
+    return v;
+}
+
+static void refer(struct walk *w, uint64_t off, uint64_t len, const char *what)
+{
+    const uint64_t cs = UINT64_C(1) << w->cb;
+
+    if (len == 0)
+        return;
+    for (uint64_t c = off / cs; c <= (off + len - 1) / cs; c++) {
+        if (c >= w->clusters) {
+            corrupt(w, "%s at %#" PRIx64 " is past the end", what, off);
+            return;
+        }
+        w->counted[c]++;
+    }
+}
+
+static uint64_t stored_count(const struct walk *w, uint64_t block, uint64_t index)
+{
+    const unsigned width = 1u << w->order;
+
+    if (w->order >= 3)
+        return word(w, block + index * width / 8, width / 8);
+    return word(w, block + index * width / 8, 1) >> (index * width % 8) & ((1u << width) - 1);
+}
+
+static void load_counts(struct walk *w)
+{
+    const uint64_t table = word(w, 48, 8), entries = word(w, 56, 4) << (w->cb - 3);
+    const uint64_t per_block = UINT64_C(8) << w->cb >> w->order;
+
+    refer(w, table, entries * 8, "refcount table");
+    for (uint64_t i = 0; i < entries; i++) {
+        const uint64_t raw = word(w, table + 8 * i, 8), block = raw & ~UINT64_C(511);
+        if (raw == 0)
+            continue;
+        if (raw != block || !is_aligned(block, UINT64_C(1) << w->cb)) {
+            corrupt(w, "refcount table entry %" PRIu64 " is %#" PRIx64, i, raw);
+            continue;
+        }
+        refer(w, block, UINT64_C(1) << w->cb, "refcount block");
+        for (uint64_t k = 0; k < per_block; k++) {
+            const uint64_t count = stored_count(w, block, k), c = i * per_block + k;
+            if (c < w->clusters)
+                w->stored[c] = count;
+            else
+                w->verdict.leaks += count != 0;
+        }
+    }
+}
+
+static void walk_entry(struct walk *w, uint64_t at, uint64_t guest)
+{
+    const uint64_t cs = UINT64_C(1) << w->cb;
+    const uint64_t raw = word(w, at, 8), off = raw & OFFSET;
+    const uint64_t bitmap = w->ext ? word(w, at + 8, 8) : 0;
+
+    if (raw & COMPRESSED) {
+        const unsigned x = 62 - (w->cb - 8);
+        const uint64_t start = raw & ((UINT64_C(1) << x) - 1);
+        const uint64_t more = (raw & (COMPRESSED - 1)) >> x;
+        if (raw & COPIED || bitmap || w->data_file)
+            corrupt(w, "packed entry %#" PRIx64 " bitmap %#" PRIx64, raw, bitmap);
+        refer(w, start, (more + 1) * 512 - start % 512, "packed cluster");
+        return;
+    }
+    if (raw & UINT64_C(0x3f000000000001fe) || (raw & 1 && (w->v2 || w->ext)))
+        corrupt(w, "reserved bits in entry %#" PRIx64, raw);
+    if ((uint32_t)bitmap & (uint32_t)(bitmap >> 32) || ((uint32_t)bitmap && !off && !w->data_file))
+        corrupt(w, "bitmap %#" PRIx64 " of entry %#" PRIx64, bitmap, raw);
+    if (w->data_file) {
+        if ((off || raw & COPIED) && (off != guest || !(raw & COPIED)))
+            corrupt(w, "data file entry %#" PRIx64 " for %#" PRIx64, raw, guest);
+        return;
+    }
+    if (off == 0)
+        return;
+    if (!is_aligned(off, cs))
+        corrupt(w, "unaligned entry %#" PRIx64, raw);
+    else
+        refer(w, off, cs, "cluster");
+}
+
+static void walk_l1(struct walk *w, uint64_t l1, uint64_t count)
+{
+    const unsigned entry = w->ext ? 4 : 3;
+
+    refer(w, l1, count * 8, "L1 table");
+    for (uint64_t i = 0; i < count; i++) {
+        const uint64_t raw = word(w, l1 + 8 * i, 8), l2 = raw & OFFSET;
+        if (raw & UINT64_C(0x7f000000000001ff))
+            corrupt(w, "reserved bits in L1 entry %#" PRIx64, raw);
+        if (l2 == 0)
+            continue;
+        refer(w, l2, UINT64_C(1) << w->cb, "L2 table");
+        for (uint64_t k = 0; k < UINT64_C(1) << (w->cb - entry); k++)
+            walk_entry(w, l2 + (k << entry), ((i << (w->cb - entry)) + k) << w->cb);
+    }
+}
+
+static void check_copied(struct walk *w, uint64_t raw, const char *what)
+{
+    const uint64_t c = (raw & OFFSET) >> w->cb;
+
+    if ((raw & OFFSET) == 0 || raw & COMPRESSED || c >= w->clusters)
+        return;
+    if ((w->stored[c] == 1) != (raw >> 63))
+        corrupt(w, "COPIED of %s %#" PRIx64 " with count %" PRIu64, what, raw, w->stored[c]);
+}
+
+static void check_flags(struct walk *w, uint64_t l1, uint64_t count)
+{
+    const unsigned entry = w->ext ? 4 : 3;
+
+    for (uint64_t i = 0; i < count; i++) {
+        const uint64_t raw = word(w, l1 + 8 * i, 8);
+        check_copied(w, raw, "L1 entry");
+        for (uint64_t k = 0; raw & OFFSET && k < UINT64_C(1) << (w->cb - entry); k++) {
+            if (!w->data_file)
+                check_copied(w, word(w, (raw & OFFSET) + (k << entry), 8), "L2 entry");
+        }
+    }
+}
+
+static void walk_snapshots(struct walk *w)
+{
+    const uint64_t start = word(w, 64, 8);
+    uint64_t at = start;
+
+    for (uint64_t n = word(w, 60, 4); n > 0; n--) {
+        at = align_up(at, 8);
+        walk_l1(w, word(w, at, 8), word(w, at + 8, 4));
+        at += 40 + word(w, at + 36, 4) + word(w, at + 12, 2) + word(w, at + 14, 2);
+    }
+    refer(w, start, at - start, "snapshot table");
+}
+
+static void compare(struct walk *w)
+{
+    for (uint64_t c = 0; c < w->clusters; c++) {
+        if (w->stored[c] < w->counted[c])
+            corrupt(w, "cluster %" PRIu64 ": count %" PRIu64 ", references %" PRIu64, c,
+                    w->stored[c], w->counted[c]);
+        if (w->stored[c] > w->counted[c]) {
+            if (w->verdict.leaks++ == 0 && w->verdict.corruptions == 0)
+                snprintf(w->verdict.first, sizeof(w->verdict.first),
+                         "leak: cluster %" PRIu64 ": count %" PRIu64 ", references %" PRIu64, c,
+                         w->stored[c], w->counted[c]);
+        }
+    }
+}
+
+struct verdict qcow2_verify(const uint8_t *bytes, size_t len)
+{
+    struct walk w = { .bytes = bytes, .len = len };
+    const bool v3 = word(&w, 4, 4) >= 3;
+    const uint64_t incompatible = v3 ? word(&w, 72, 8) : 0;
+
+    w.cb = (unsigned)word(&w, 20, 4);
+    w.order = v3 ? (unsigned)word(&w, 96, 4) : 4;
+    w.v2 = !v3;
+    w.ext = incompatible & 16;
+    w.data_file = incompatible & 4;
+    if (word(&w, 0, 4) != 0x514649fb || w.cb < 9 || w.cb > 21 || incompatible & 3) {
+        corrupt(&w, "header, or dirty, or corrupt");
+        return w.verdict;
+    }
+    w.clusters = div_up(len, UINT64_C(1) << w.cb) + 1;
+    w.counted = calloc(w.clusters, sizeof(uint64_t));
+    w.stored = calloc(w.clusters, sizeof(uint64_t));
+    if (!w.counted || !w.stored)
+        abort();
+    refer(&w, 0, 1, "header");
+    load_counts(&w);
+    walk_l1(&w, word(&w, 40, 8), word(&w, 36, 4));
+    walk_snapshots(&w);
+    check_flags(&w, word(&w, 40, 8), word(&w, 36, 4));
+    compare(&w);
+    free(w.counted);
+    free(w.stored);
+    return w.verdict;
+}
+
+struct verdict qcow2_verify_file(struct io_engine *engine, const char *name)
+{
+    const uint64_t len = io_sim_size(engine, name);
+    uint8_t *bytes = len == UINT64_MAX ? NULL : malloc(len + 1);
+
+    if (!bytes || !io_sim_get(engine, name, 0, bytes, len))
+        abort();
+    const struct verdict verdict = qcow2_verify(bytes, len);
+    free(bytes);
+    return verdict;
+}
