@@ -115,8 +115,8 @@ static int load_entry(struct qcow2 *q, struct window *w, uint32_t index, uint64_
     const struct entry_shape shape = decode_fixed(raw, &s);
     if (shape.extra_len > LIMIT_QCOW2_SNAPSHOT_EXTRA) {
         qimg_fail(err, EBADMSG, "Too much extra metadata in snapshot table entry %u", index);
-        return qimg_hint(err, "You can force-remove this extra metadata by updating the image via "
-                              "'qemu-img check -r all'");
+        return qimg_hint(err, "You can force-remove this extra metadata with qemu-img check -r "
+                              "all");
     }
     const uint64_t rest = (uint64_t)shape.extra_len + shape.id_len + shape.name_len;
     rc = window_get(w, (struct qimg_range){ *off + QCOW2_SNAPSHOT_BYTES, rest }, &raw);
@@ -146,8 +146,8 @@ int qcow2_snapshots_load(struct qcow2 *q, struct qimg_error *err)
         if (off - start > LIMIT_QCOW2_SNAPSHOT_BYTES || off > INT64_MAX) {
             qimg_fail(err, EFBIG, "Snapshot table is too big");
             return qimg_hint(err,
-                             "You can force-remove all %u overhanging snapshots by updating the "
-                             "image via 'qemu-img check -r all'",
+                             "You can force-remove all %u overhanging snapshots with qemu-img "
+                             "check -r all",
                              count - i);
         }
     }
