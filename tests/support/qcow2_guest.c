@@ -124,7 +124,11 @@ int guest_open(struct guest *g, struct io_engine *engine, const void *backing, u
         must(io_file_open(engine, "data", &how, &g->image->data_file), "open data");
     g->model = must_have(g->image->size);
     g->attempt = must_have(g->image->size);
-    must(guest_read(g, (struct qimg_range){ 0, g->image->size }, g->model), "first read");
+    rc = guest_read(g, (struct qimg_range){ 0, g->image->size }, g->model);
+    if (rc < 0) {
+        guest_drop(g);
+        return rc;
+    }
     memcpy(g->attempt, g->model, g->image->size);
     rc = g->image->ops->write->begin(g->image, &g->err);
     if (rc < 0)
