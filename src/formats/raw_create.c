@@ -11,6 +11,14 @@
 #include "raw.h"
 
 #define WRITE_BYTES (2 * MiB)
+#define FIRST_BLOCK 4096u
+
+int raw_write_first_block(struct io_file *file, uint64_t size)
+{
+    static const uint8_t zeros[FIRST_BLOCK];
+
+    return size > 0 ? io_write_exact(file, 0, zeros, min_u64(sizeof(zeros), size)) : 0;
+}
 
 static int write_zeros_over(struct io_file *file, uint64_t size)
 {
@@ -51,6 +59,10 @@ int raw_create(struct io_file *file, struct io_file *data_file, const struct cre
         rc = io_allocate(file, (struct qimg_range){ .off = 0, .len = spec->size });
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "Could not preallocate data for the new file");
+    if (spec->preallocation == PREALLOC_OFF)
+        rc = raw_write_first_block(file, spec->size);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "Could not write to the new file");
     if (spec->preallocation == PREALLOC_FULL)
         rc = write_zeros_over(file, spec->size);
     if (rc < 0)

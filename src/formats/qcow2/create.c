@@ -20,6 +20,7 @@
 #include "checked.h"
 #include "cleanup.h"
 #include "qcow2.h"
+#include "raw.h"
 
 #define WRITE_BYTES (2 * MiB)
 
@@ -273,6 +274,11 @@ static int write_body(struct io_file *file, struct io_file *data_file, const str
     if (file->is_device)
         TRY(clear_device(file, p, err));
     TRY(set_size(file, p->file_end, data_file ? PREALLOC_OFF : mode, p, p->data, err));
+    if (data_file && !data_file->is_device && mode != PREALLOC_FALLOC && mode != PREALLOC_FULL) {
+        const int rc = raw_write_first_block(data_file, p->spec->size);
+        if (rc < 0)
+            return qimg_fail_errno(err, -rc, "Could not write to the data file");
+    }
     if (data_file)
         TRY(set_size(data_file, p->spec->size, mode, p, whole, err));
     TRY(write_tables(file, p, err));
