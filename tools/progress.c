@@ -88,7 +88,7 @@ void progress_set(struct progress *progress, float percent)
 
 int progress_job(void *user, uint64_t done, uint64_t total)
 {
-    if (total > 0)
+    if (total > 0 && done > 0) /* the beginning was told */
         progress_set(user, (float)(100.0 * (double)done / (double)total));
     return interrupted;
 }

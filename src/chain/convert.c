@@ -19,6 +19,9 @@
 /* A chunk this long fits a processor's cache from reading to writing. */
 #define CHUNK (512 * KiB)
 
+/* Progress is told in steps of this, or of shorter runs, as QEMU tells it: in its buffers. */
+#define PROGRESS_STEP (2 * MiB)
+
 /* Zeros are written a piece at a time, so that progress is seen. */
 #define ZERO_STEP (256 * MiB)
 
@@ -33,6 +36,7 @@ struct convert {
     struct copy_cursor cursor;
     size_t source;
     uint64_t base;
+    uint64_t step; /* bytes planned since the last step of the progress */
 };
 
 /* QEMU sees whole sectors; the last one is filled up with zeros. */
@@ -133,6 +137,16 @@ static int plan_zeros(struct convert *c, struct copy_slot *slot, const struct ru
     return 0;
 }
 
+/* @len bytes of @run are the slot's. The slot that ends a step stands for all of it. */
+static void account(struct convert *c, struct copy_slot *slot, const struct run *run, uint64_t len)
+{
+    c->step += len;
+    if (len < run->len && c->step < PROGRESS_STEP)
+        return;
+    slot->work += c->step;
+    c->step = 0;
+}
+
 static int plan_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_error *err)
 {
     struct convert *c = (struct convert *)job;
@@ -148,10 +162,10 @@ static int plan_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_e
         if (len == 0)
             break;
         const uint64_t off = c->base + c->cursor.at;
+        account(c, slot, &run, len);
         run = run_part(&run, 0, len);
         if (!copy_slot_fetch(slot, c->cursor.image, &run, off))
             return qimg_fail_memory(err);
-        slot->work += len;
         slot->alone |= c->target.fresh && off + len == c->size;
         copy_cursor_advance(&c->cursor, len);
     }
