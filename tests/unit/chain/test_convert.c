@@ -231,7 +231,7 @@ Test(convert, a_read_error_names_the_byte)
 
     sim_rig_raw(rig, "a", "..ab");
     c.sources[0] = sim_rig_open(rig, "a", NULL);
-    io_sim_fault(rig->engine, io_sim_operations(rig->engine) + 3, IO_SIM_EIO, true);
+    io_sim_fault(rig->engine, io_sim_operations(rig->engine) + 2, IO_SIM_EIO, true);
     cr_expect_eq(convert(rig, &c), -EIO);
     cr_expect_str_eq(c.err.text, "error while reading at byte 8192: Input/output error");
     qimg_image_close(c.sources[0]);
