@@ -98,6 +98,14 @@ static int open_guest(struct guest *g, const struct layout *l, struct io_engine 
                       l->backing ? min_u64(l->size * 3 / 4, sizeof(backing_bytes)) : 0);
 }
 
+/* QIMG_TEST_SEED walks elsewhere. */
+static uint64_t seed_shift(void)
+{
+    const char *seed = getenv("QIMG_TEST_SEED");
+
+    return 5 + (seed ? strtoull(seed, NULL, 10) * 1000 : 0);
+}
+
 static uint64_t next(uint64_t *state)
 {
     *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -109,12 +117,12 @@ static struct qimg_range some_range(const struct guest *g, uint64_t *state)
 {
     const uint64_t sectors = g->image->size / 512;
     const uint64_t cluster = g->image->cluster_size / 512;
-    const uint64_t longest[] = { 1, 8, cluster, 3 * cluster, 9 * cluster };
+    const uint64_t longest[] = { 1, 8, cluster, 3 * cluster, 9 * cluster, 60 * cluster };
     uint64_t off = next(state) % sectors;
 
     if (next(state) % 3 == 0)
         off = align_down(off, cluster);
-    uint64_t len = 1 + next(state) % longest[next(state) % 5];
+    uint64_t len = 1 + next(state) % longest[next(state) % 6];
     if (next(state) % 4 == 0)
         len = min_u64(cluster, sectors);
     return (struct qimg_range){ off * 512, min_u64(len, sectors - off) * 512 };
@@ -165,7 +173,7 @@ Test(qcow2_write, a_random_walk_reads_back_and_leaves_no_leak)
     for (size_t i = 0; i < ARRAY_COUNT(layouts); i++) {
         const struct layout *l = &layouts[i];
         struct io_engine *engine = fresh(l, i);
-        uint64_t state = i * 977 + 1;
+        uint64_t state = i * 977 + seed_shift();
         for (unsigned round = 0; round < 3; round++) {
             struct guest g;
             bool flushed;
@@ -292,10 +300,54 @@ Test(qcow2_write, a_power_cut_anywhere_leaves_a_sound_image, .timeout = 280)
         for (uint64_t point = 0; !finished; point++) {
             struct memory m = { 0 };
             struct io_engine *engine = fresh(l, c);
-            finished = run_until(l, engine, point, c + 5, &m);
+            finished = run_until(l, engine, point, c + seed_shift(), &m);
             cut_here(l, engine, &m, point);
             forget(&m);
             io_engine_free(engine);
         }
+    }
+}
+
+/* --- every barrier is needed ------------------------------------------------------------------ */
+
+/* Is there a cut of this run, at any point, after which the image is wrong? */
+static bool cut_hurts(const struct layout *l, uint64_t seed)
+{
+    bool finished = false, hurt = false;
+
+    for (uint64_t point = 0; !finished && !hurt; point++) {
+        struct memory m = { 0 };
+        struct io_engine *engine = fresh(l, seed);
+        finished = run_until(l, engine, point, seed, &m);
+        for (uint64_t cut = 0; cut < 12 && !hurt; cut++) {
+            const struct io_sim_cut how = { .survivors = IO_SIM_RANDOM, .seed = point * 64 + cut };
+            struct io_engine *after;
+            struct guest g;
+            cr_assert_eq(io_sim_power_cut(engine, &how, &after), 0);
+            hurt = qcow2_verify_file(after, "disk").corruptions > 0 || open_guest(&g, l, after) < 0;
+            for (uint64_t off = 0; !hurt && off < g.image->size; off += 512)
+                hurt = !known_sector(&m, g.model + off, off);
+            if (g.image)
+                guest_drop(&g);
+            io_engine_free(after);
+        }
+        forget(&m);
+        io_engine_free(engine);
+    }
+    return hurt;
+}
+
+Test(qcow2_write, each_barrier_that_is_dropped_is_missed, .timeout = 280)
+{
+    for (unsigned site = 0; site < META_SITE_COUNT; site++) {
+        bool hurt = false;
+        if (site == META_CORRUPT_BIT || site == META_LINKS_BEFORE_HEADER)
+            continue; /* test_meta.c */
+        meta_test_dropped = 1u << site;
+        for (uint64_t seed = 1; !hurt && seed < 40; seed++)
+            hurt = cut_hurts(&layouts[seed % 2], seed);
+        meta_test_dropped = 0;
+        cr_expect(meta_test_reached & 1u << site, "%s", meta_site_names[site]);
+        cr_expect(hurt, "%s", meta_site_names[site]);
     }
 }
