@@ -6,6 +6,7 @@
  */
 #include <assert.h>
 #include <limits.h>
+#include <string.h>
 
 #include "base_limits.h"
 #include "bits.h"
@@ -14,6 +15,7 @@
 #include "map.h"
 
 #define RUNS_AT_ONCE 64
+#define SECTOR       512u
 
 struct extent_sink {
     struct qimg_image *image;
@@ -81,6 +83,33 @@ static bool add_with_holes(struct extent_sink *sink, struct qimg_extent e)
     return true;
 }
 
+/* How much of the last extent of a raw image lies past the end of its file, which may end inside
+ * a sector. With O_DIRECT nobody sees less than a sector. */
+static uint64_t past_end(const struct layer *layer, const struct qimg_extent *e)
+{
+    struct io_file *file = layer->image->file;
+    const uint64_t end = e->host_off + e->len;
+    struct io_stat st;
+
+    if (file->options.direct || strcmp(layer->image->ops->name, "raw") != 0 ||
+        end + SECTOR <= layer->window_off + layer->image->size || io_stat(file, &st) < 0)
+        return 0;
+    return end > st.size && end - st.size < SECTOR ? min_u64(end - st.size, e->len) : 0;
+}
+
+/* Data, and the zeros that fill up its last sector. */
+static bool add_padded(struct extent_sink *sink, struct qimg_extent e, uint64_t padding)
+{
+    struct qimg_extent zeros = e;
+
+    e.len -= padding;
+    zeros.kind = QIMG_ZERO;
+    zeros.guest_off += e.len;
+    zeros.host_off += e.len;
+    zeros.len = padding;
+    return (e.len == 0 || add_extent(sink, e)) && (padding == 0 || add_extent(sink, zeros));
+}
+
 static enum qimg_extent_kind extent_kind(const struct run *run)
 {
     switch ((enum run_kind)run->kind) {
@@ -108,6 +137,8 @@ static bool add_run(struct extent_sink *sink, const struct run *run)
                                    .kind = extent_kind(run) };
     if (sink->holes && run->kind == RUN_DATA && image->ops->data_may_be_holes(image))
         return add_with_holes(sink, e);
+    if (run->kind == RUN_DATA)
+        return add_padded(sink, e, past_end(&sink->image->layers[run->layer], &e));
     return add_extent(sink, e);
 }
 

@@ -213,8 +213,11 @@ int open_layer(struct qimg_context *context, const struct open_request *request,
         return qimg_fail(err, EACCES, "Block node is read-only");
     TRY(named_format(request, &named, err)); /* before any file is touched */
 
+    struct qimg_open_options how = *request->options;
+    if (place->direct)
+        how.cache = QIMG_CACHE_NONE;
     AUTO(cleanup_file) struct io_file *file = NULL;
-    TRY(open_file(context, place->path, named_driver(request), request->options, &file, err));
+    TRY(open_file(context, place->path, named_driver(request), &how, &file, err));
     if (request->reference)
         TRY(gate_check_opened(context, request->reference, file, err));
 

@@ -247,6 +247,7 @@ int location_from_options(struct block_option_vec *options, struct location *out
     }
     TRY(read_flag(options, "read-only", &out->read_only, err));
     TRY(read_flag(options, "force-share", &out->force_share, err));
+    TRY(read_flag(options, "cache.direct", &out->direct, err));
     TRY(refuse_rest(options, out, err));
     out->embedded = true;
     out->display = display_of(out);
