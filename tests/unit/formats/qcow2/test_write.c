@@ -13,151 +13,7 @@
 #include "qcow2.h"
 #include "qcow2_guest.h"
 #include "qcow2_verify.h"
-
-struct layout {
-    const char *title;
-    uint64_t size;
-    struct create_spec spec;
-    bool backing;
-    unsigned steps; /* of a random walk; 0 = 60 */
-};
-
-#define V2(bits)            .version = 2, .cluster_size = 1u << (bits), .refcount_bits = 16
-#define V3(bits, refcounts) .version = 3, .cluster_size = 1u << (bits), .refcount_bits = (refcounts)
-
-static const struct layout layouts[] = {
-    { "512, 16 bits", 200 * 1024, { V3(9, 16) }, .backing = false },
-    { "512, 64 bits, backing", 200 * 1024 + 512, { V3(9, 64) }, .backing = true },
-    { "512, 1 bit", 100 * 1024, { V3(9, 1) }, .backing = false },
-    { "1K, 2 bits, backing", 300 * 1024, { V3(10, 2) }, .backing = true },
-    { "4K, 16 bits", MiB, { V3(12, 16) }, .backing = false },
-    { "4K, 4 bits, backing", MiB + 1536, { V3(12, 4) }, .backing = true },
-    { "4K, 8 bits", MiB - 512, { V3(12, 8) }, .backing = false },
-    { "4K, v2", MiB, { V2(12) }, .backing = false },
-    { "4K, v2, backing", MiB - 1024, { V2(12) }, .backing = true },
-    { "512, v2", 150 * 1024, { V2(9) }, .backing = false },
-    { "64K, 16 bits, backing", 3 * MiB, { V3(16, 16) }, .backing = true },
-    { "64K, 32 bits", 3 * MiB + 4096, { V3(16, 32) }, .backing = false },
-    { "64K, zstd", 2 * MiB, { V3(16, 16), .compression = CODEC_ZSTD }, .backing = false },
-    { "64K, subclusters", 2 * MiB, { V3(16, 16), .extended_l2 = true }, .backing = false },
-    { "16K, subclusters, backing",
-      MiB + 512,
-      { V3(14, 16), .extended_l2 = true },
-      .backing = true },
-    { "16K, subclusters, 1 bit", MiB, { V3(14, 1), .extended_l2 = true }, .backing = true },
-    { "2M", 9 * MiB, { V3(21, 16) }, .backing = false, .steps = 20 },
-    { "4K, data file", MiB - 512, { V3(12, 16), .data_file_name = "data" }, .backing = false },
-    { "4K, data file, backing", MiB, { V3(12, 16), .data_file_name = "data" }, .backing = true },
-    { "16K, data file, subclusters",
-      MiB,
-      { V3(14, 16), .data_file_name = "data", .extended_l2 = true },
-      .backing = true },
-    { "4K, raw data file",
-      MiB,
-      { V3(12, 16), .data_file_name = "data", .data_file_raw = true },
-      .backing = false },
-    { "4K, preallocated",
-      MiB,
-      { V3(12, 16), .preallocation = PREALLOC_METADATA },
-      .backing = false },
-};
-
-static uint8_t backing_bytes[2 * MiB];
-
-static struct io_engine *fresh(const struct layout *l, uint64_t seed)
-{
-    const struct io_sim_options options = { .seed = seed };
-    const struct io_open_options how = { .writable = true, .create = true };
-    struct create_spec spec = l->spec;
-    struct io_engine *engine;
-    struct io_file *file, *data = NULL;
-    struct qimg_error err;
-
-    for (size_t i = 0; i < sizeof(backing_bytes); i++)
-        backing_bytes[i] = (uint8_t)(0xb0 + i / 512 % 13);
-    cr_assert_eq(io_sim_new(&options, NULL, &engine), 0);
-    spec.size = l->size;
-    if (l->backing) {
-        spec.backing_name = "base";
-        spec.backing_format = "raw";
-    }
-    cr_assert_eq(io_file_open(engine, "disk", &how, &file), 0);
-    if (spec.data_file_name)
-        cr_assert_eq(io_file_open(engine, "data", &how, &data), 0);
-    cr_assert_eq(qcow2_create(file, data, &spec, &err), 0, "%s: %s", l->title, err.text);
-    io_file_close(file);
-    io_file_close(data);
-    cr_assert_eq(io_sync_directory(engine, "disk"), 0);
-    cr_assert_eq(io_sync_directory(engine, "data"), 0);
-    return engine;
-}
-
-static int open_guest(struct guest *g, const struct layout *l, struct io_engine *engine)
-{
-    return guest_open(g, engine, l->backing ? backing_bytes : NULL,
-                      l->backing ? min_u64(l->size * 3 / 4, sizeof(backing_bytes)) : 0);
-}
-
-/* QIMG_TEST_SEED walks elsewhere. */
-static uint64_t seed_shift(void)
-{
-    const char *seed = getenv("QIMG_TEST_SEED");
-
-    return 5 + (seed ? strtoull(seed, NULL, 10) * 1000 : 0);
-}
-
-static uint64_t next(uint64_t *state)
-{
-    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return *state >> 33;
-}
-
-/* A sector-aligned range, most often small. */
-static struct qimg_range some_range(const struct guest *g, uint64_t *state)
-{
-    const uint64_t sectors = g->image->size / 512;
-    const uint64_t cluster = g->image->cluster_size / 512;
-    const uint64_t longest[] = { 1, 8, cluster, 3 * cluster, 9 * cluster, 60 * cluster };
-    uint64_t off = next(state) % sectors;
-
-    if (next(state) % 3 == 0)
-        off = align_down(off, cluster);
-    uint64_t len = 1 + next(state) % longest[next(state) % 6];
-    if (next(state) % 4 == 0)
-        len = min_u64(cluster, sectors);
-    return (struct qimg_range){ off * 512, min_u64(len, sectors - off) * 512 };
-}
-
-static int one_step(struct guest *g, uint64_t *state, bool *flushed)
-{
-    const struct qimg_range range = some_range(g, state);
-    const uint8_t fill = (uint8_t)(1 + next(state) % 0xa0);
-
-    *flushed = false;
-    switch (next(state) % 12) {
-    case 0:
-    case 1:
-        return guest_zero(g, range, 0);
-    case 2:
-        return guest_zero(g, range, WRITE_MAY_UNMAP);
-    case 3:
-    case 4:
-        return guest_discard(g, range);
-    case 5:
-    case 6: {
-        const int rc =
-            g->image->packs
-                ? guest_write_packed(g, align_down(range.off, g->image->cluster_size), fill)
-                : 0;
-        return rc == -EIO || rc == -ENOSPC ? 0 : rc; /* taken, or does not get smaller */
-    }
-    case 7:
-        *flushed = true;
-        return guest_flush(g);
-    default:
-        return guest_write(g, range, fill);
-    }
-}
+#include "qcow2_walk.h"
 
 static void expect_sound(struct io_engine *engine, const char *title, bool leaks_allowed)
 {
@@ -170,16 +26,16 @@ static void expect_sound(struct io_engine *engine, const char *title, bool leaks
 
 Test(qcow2_write, a_random_walk_reads_back_and_leaves_no_leak)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(layouts); i++) {
-        const struct layout *l = &layouts[i];
-        struct io_engine *engine = fresh(l, i);
-        uint64_t state = i * 977 + seed_shift();
+    for (size_t i = 0; i < WALK_LAYOUTS; i++) {
+        const struct walk_layout *l = &walk_layouts[i];
+        struct io_engine *engine = walk_fresh(l, i);
+        uint64_t state = i * 977 + walk_seed();
         for (unsigned round = 0; round < 3; round++) {
             struct guest g;
             bool flushed;
-            cr_assert_eq(open_guest(&g, l, engine), 0, "%s: %s", l->title, g.err.text);
+            cr_assert_eq(walk_open(&g, l, engine), 0, "%s: %s", l->title, g.err.text);
             for (unsigned n = 0; n < (l->steps ? l->steps : 60); n++) {
-                const int rc = one_step(&g, &state, &flushed);
+                const int rc = walk_step(&g, &state, &flushed);
                 cr_assert_eq(rc, 0, "%s: round %u step %u: %s", l->title, round, n, strerror(-rc));
                 const int64_t at = guest_differs(&g);
                 cr_assert_eq(at, -1, "%s: round %u step %u: byte %lld", l->title, round, n,
@@ -222,13 +78,13 @@ static bool known_sector(const struct memory *m, const uint8_t *sector, uint64_t
     return memcmp(zeros, sector, 512) == 0; /* discarded, or zeroed by punching */
 }
 
-static void expect_old_or_new(struct io_engine *after, const struct layout *l,
+static void expect_old_or_new(struct io_engine *after, const struct walk_layout *l,
                               const struct memory *m, uint64_t point)
 {
     struct guest g;
 
     expect_sound(after, l->title, true);
-    cr_assert_eq(open_guest(&g, l, after), 0, "%s: cut at %llu: %s", l->title,
+    cr_assert_eq(walk_open(&g, l, after), 0, "%s: cut at %llu: %s", l->title,
                  (unsigned long long)point, g.err.text);
     for (uint64_t off = 0; off < g.image->size; off += 512)
         cr_assert(known_sector(m, g.model + off, off), "%s: cut at %llu: sector at %llu is %#x",
@@ -237,18 +93,18 @@ static void expect_old_or_new(struct io_engine *after, const struct layout *l,
 }
 
 /* Runs until the machine stops after @point operations. Returns whether it came to its end. */
-static bool run_until(const struct layout *l, struct io_engine *engine, uint64_t point,
+static bool run_until(const struct walk_layout *l, struct io_engine *engine, uint64_t point,
                       uint64_t seed, struct memory *m)
 {
     struct guest g;
     uint64_t state = seed;
     bool flushed = true;
 
-    cr_assert_eq(open_guest(&g, l, engine), 0, "%s: %s", l->title, g.err.text);
+    cr_assert_eq(walk_open(&g, l, engine), 0, "%s: %s", l->title, g.err.text);
     remember(m, g.model, g.image->size, true);
     io_sim_stop_after(engine, io_sim_operations(engine) + point);
     for (unsigned n = 0; n < 14; n++) {
-        if (one_step(&g, &state, &flushed) < 0) {
+        if (walk_step(&g, &state, &flushed) < 0) {
             io_sim_stop_after(engine, UINT64_MAX);
             remember(m, g.attempt, g.image->size, false);
             guest_drop(&g);
@@ -269,7 +125,7 @@ static void forget(struct memory *m)
     *m = (struct memory){ 0 };
 }
 
-static void cut_here(const struct layout *l, struct io_engine *engine, const struct memory *m,
+static void cut_here(const struct walk_layout *l, struct io_engine *engine, const struct memory *m,
                      uint64_t point)
 {
     static const struct io_sim_cut cuts[] = {
@@ -295,12 +151,12 @@ Test(qcow2_write, a_power_cut_anywhere_leaves_a_sound_image, .timeout = 280)
     static const size_t chosen[] = { 0, 2, 3, 5, 8, 14, 15, 17, 18 };
 
     for (size_t c = 0; c < ARRAY_COUNT(chosen); c++) {
-        const struct layout *l = &layouts[chosen[c]];
+        const struct walk_layout *l = &walk_layouts[chosen[c]];
         bool finished = false;
         for (uint64_t point = 0; !finished; point++) {
             struct memory m = { 0 };
-            struct io_engine *engine = fresh(l, c);
-            finished = run_until(l, engine, point, c + seed_shift(), &m);
+            struct io_engine *engine = walk_fresh(l, c);
+            finished = run_until(l, engine, point, c + walk_seed(), &m);
             cut_here(l, engine, &m, point);
             forget(&m);
             io_engine_free(engine);
@@ -311,20 +167,20 @@ Test(qcow2_write, a_power_cut_anywhere_leaves_a_sound_image, .timeout = 280)
 /* --- every barrier is needed ------------------------------------------------------------------ */
 
 /* Is there a cut of this run, at any point, after which the image is wrong? */
-static bool cut_hurts(const struct layout *l, uint64_t seed)
+static bool cut_hurts(const struct walk_layout *l, uint64_t seed)
 {
     bool finished = false, hurt = false;
 
     for (uint64_t point = 0; !finished && !hurt; point++) {
         struct memory m = { 0 };
-        struct io_engine *engine = fresh(l, seed);
+        struct io_engine *engine = walk_fresh(l, seed);
         finished = run_until(l, engine, point, seed, &m);
         for (uint64_t cut = 0; cut < 12 && !hurt; cut++) {
             const struct io_sim_cut how = { .survivors = IO_SIM_RANDOM, .seed = point * 64 + cut };
             struct io_engine *after;
             struct guest g;
             cr_assert_eq(io_sim_power_cut(engine, &how, &after), 0);
-            hurt = qcow2_verify_file(after, "disk").corruptions > 0 || open_guest(&g, l, after) < 0;
+            hurt = qcow2_verify_file(after, "disk").corruptions > 0 || walk_open(&g, l, after) < 0;
             for (uint64_t off = 0; !hurt && off < g.image->size; off += 512)
                 hurt = !known_sector(&m, g.model + off, off);
             if (g.image)
@@ -345,7 +201,7 @@ Test(qcow2_write, each_barrier_that_is_dropped_is_missed, .timeout = 280)
             continue; /* test_meta.c */
         meta_test_dropped = 1u << site;
         for (uint64_t seed = 1; !hurt && seed < 40; seed++)
-            hurt = cut_hurts(&layouts[seed % 2], seed);
+            hurt = cut_hurts(&walk_layouts[seed % 2], seed);
         meta_test_dropped = 0;
         cr_expect(meta_test_reached & 1u << site, "%s", meta_site_names[site]);
         cr_expect(hurt, "%s", meta_site_names[site]);
