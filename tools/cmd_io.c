@@ -13,7 +13,7 @@
 struct io_args {
     const char *format, *cache, *discard, *aio;
     bool image_opts, read_only, snapshot, no_cache, copy_on_read, misaligned, native_aio;
-    bool force_share, version;
+    bool force_share, version, expert;
     const char **commands;
     size_t command_count;
 };
@@ -45,13 +45,14 @@ static const struct opt_row rows[] = {
     OPT_SHARE_ROW(struct io_args),
     { OPT_FLAG, 'm', "misalign", NULL, "read into buffers that O_DIRECT does not like",
       AT(misaligned), NULL },
-    { OPT_FLAG, 's', "snapshot", NULL, "accepted: nothing is written anyway", AT(snapshot), NULL },
+    { OPT_FLAG, 's', "snapshot", NULL, "throw changes away at the end", AT(snapshot), NULL },
     { OPT_FLAG, 'C', "copy-on-read", NULL, "accepted, not used", AT(copy_on_read), NULL },
-    { OPT_FLAG, 'k', "native-aio", NULL, "accepted, not used (see --engine)", AT(native_aio),
+    { OPT_FLAG, 'k', "native-aio", NULL, "short for -i native", AT(native_aio), NULL },
+    { OPT_FLAG, 'x', NULL, NULL, NULL, AT(expert), NULL },
+    { OPT_TEXT, 'i', "aio", "MODE", "threads, native or io_uring: only checked (see --engine)",
+      AT(aio), NULL },
+    { OPT_TEXT, 'd', "discard", "MODE", "ignore or unmap (default): what discards do", AT(discard),
       NULL },
-    { OPT_TEXT, 'i', "aio", "MODE", "threads, native or io_uring: accepted, not used", AT(aio),
-      NULL },
-    { OPT_TEXT, 'd', "discard", "MODE", "ignore or unmap: accepted, not used", AT(discard), NULL },
     { OPT_IGNORED, 'T', "trace", "TRACE", "accepted for compatibility, not used", 0, NULL },
     { OPT_FLAG, 'V', "version", NULL, "display the version and exit", AT(version), NULL },
     OPT_OBJECT_ROW,
@@ -94,7 +95,10 @@ static int run_commands(struct io *io, const struct io_args *args)
 /* Options of the program into those of opening. */
 static int open_options(struct io *io, const struct io_args *args, struct io_open *open)
 {
-    *open = (struct io_open){ .read_only = args->read_only, .copy_on_read = args->copy_on_read };
+    *open = (struct io_open){ .read_only = args->read_only,
+                              .copy_on_read = args->copy_on_read,
+                              .snapshot = args->snapshot,
+                              .native_aio = args->native_aio };
     if (args->no_cache)
         open->options.cache = QIMG_CACHE_NONE;
     if (args->force_share)
@@ -105,7 +109,6 @@ static int open_options(struct io *io, const struct io_args *args, struct io_ope
         return EXIT_FAILED;
     open->options.format = args->format;
     open->options.image_opts = args->image_opts;
-    open->options.writable = !args->read_only;
     if (args->image_opts && args->format)
         return tool_fail(io->tool, "--image-opts and -f are mutually exclusive");
     return EXIT_DONE;
@@ -120,8 +123,8 @@ static int run(struct tool *tool, const struct io_args *args, const char *file)
     int rc = file ? io_open_image(&io, file, &open) : 0;
     if (rc == 0)
         rc = run_commands(&io, args);
-    if (io.image)
-        io_close_image(&io);
+    if (io.image && io_close_image(&io) < 0)
+        rc = -1;
     qimg_context_free(io.context);
     return rc < 0 ? EXIT_FAILED : EXIT_DONE;
 }

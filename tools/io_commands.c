@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The table of commands, finding and running them, and those that look at the image without
- * reading it.
+ * reading it, and those that have little to do with it.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +16,43 @@
 #include "text.h"
 
 #define SECTOR 512
+
+int io_pattern(const char *text, int *out)
+{
+    char *end;
+    long value = strtol(text, &end, 0);
+    if (end == text || *end || value < 0 || value > 255) {
+        printf("%s is not a valid pattern byte\n", text);
+        return -1;
+    }
+    *out = (int)value;
+    return 0;
+}
+
+int io_lengths(int count, char **texts, uint64_t *sum)
+{
+    for (int i = 0; i < count; i++) {
+        uint64_t len;
+        if (io_number(texts[i], &len) < 0)
+            return -1;
+        if (len > IO_READ_MOST - *sum) {
+            if (len > IO_READ_MOST)
+                printf("Argument '%s' exceeds maximum size %u\n", texts[i], IO_READ_MOST);
+            else
+                printf("The total number of bytes exceed the maximum size %u\n", IO_READ_MOST);
+            return -1;
+        }
+        *sum += len;
+    }
+    return 0;
+}
+
+void io_failed(const struct io *io, const char *verb, int rc, const struct qimg_error *err)
+{
+    printf("%s failed: %s\n", verb, strerror(-rc));
+    if (err->text[0] && io->tool->verbose)
+        tool_fail_error(io->tool, "", err);
+}
 
 int io_number(const char *text, uint64_t *out)
 {
@@ -154,7 +193,6 @@ static int run_open(struct io *io, int argc, char **argv)
     }
     if (optind < argc - 1 || (!list && optind == argc))
         return -2;
-    open.options.writable = !open.read_only;
     open.options.image_opts = list != NULL;
     if (!list)
         return io_open_image(io, argv[optind], &open);
@@ -170,8 +208,7 @@ static int run_open(struct io *io, int argc, char **argv)
 static int run_close(struct io *io, int argc, char **argv)
 {
     (void)argc, (void)argv;
-    io_close_image(io);
-    return 0;
+    return io_close_image(io);
 }
 
 static int run_quit(struct io *io, int argc, char **argv)
@@ -181,10 +218,53 @@ static int run_quit(struct io *io, int argc, char **argv)
     return 0;
 }
 
-/* Nothing was written, so that there is nothing to flush. */
+/* qemu-io says nothing of a flush that failed; we do. */
 static int run_flush(struct io *io, int argc, char **argv)
 {
+    struct qimg_error err;
+    (void)argc, (void)argv;
+    qimg_error_clear(&err);
+    const int rc = qimg_image_flush(io->image, &err);
+    if (rc < 0)
+        io_failed(io, "flush", rc, &err);
+    return rc < 0 ? -1 : 0;
+}
+
+static int run_truncate(struct io *io, int argc, char **argv)
+{
+    uint64_t size;
+    int letter;
+    optind = 0;
+    while ((letter = getopt(argc, argv, "m:")) != -1)
+        if (letter == '?')
+            return -2;
+    if (optind != argc - 1)
+        return -2;
+    if (io_number(argv[optind], &size) < 0)
+        return -1;
+    tool_fail(io->tool, "truncate: resizing is not available in this version");
+    return -1;
+}
+
+static int run_abort(struct io *io, int argc, char **argv)
+{
     (void)io, (void)argc, (void)argv;
+    abort();
+}
+
+static int run_sigraise(struct io *io, int argc, char **argv)
+{
+    uint64_t number;
+    (void)io, (void)argc;
+    if (io_number(argv[1], &number) < 0)
+        return -1;
+    if (number > INT_MAX) {
+        printf("signal '%s' is out of range\n", argv[1]);
+        return -1;
+    }
+    fflush(stdout);
+    fflush(stderr);
+    raise((int)number);
     return 0;
 }
 
@@ -201,14 +281,6 @@ static int run_sleep(struct io *io, int argc, char **argv)
     struct timespec wait = { ms / 1000, ms % 1000 * 1000000 };
     nanosleep(&wait, NULL);
     return 0;
-}
-
-static int run_missing(struct io *io, int argc, char **argv)
-{
-    (void)argc;
-    tool_fail(io->tool, "%s: commands that change an image are not available in this version",
-              argv[0]);
-    return -1;
 }
 
 static const struct io_command *find(const char *name)
@@ -229,13 +301,12 @@ static int run_help(struct io *io, int argc, char **argv)
     (void)io;
     if (argc == 1) {
         for (const struct io_command *c = io_commands; c->name; c++)
-            if (c->run != run_missing)
-                io_usage(c);
+            io_usage(c);
         printf("\nUse 'help commandname' for extended help.\n");
         return 0;
     }
     const struct io_command *command = find(argv[1]);
-    if (!command || command->run == run_missing) {
+    if (!command) {
         printf("command %s not found\n", argv[1]);
         return -1;
     }
@@ -252,44 +323,87 @@ static int run_help(struct io *io, int argc, char **argv)
     " -r  accepted, not used\n" \
     " -v  show the bytes\n"
 
+#define WRITE_HELP \
+    " -C  one line of numbers instead: bytes,ops,time,bytes per second,ops per second\n" \
+    " -f  durable before it is done\n" \
+    " -P  write this byte (default: 0xcd)\n" \
+    " -q  print no result lines\n"
+
+#define ZERO_HELP \
+    " -z  zeros, without writing them where that can be\n" \
+    " -u  with -z, space may be given up\n"
+
+#define WRITING (IO_NEEDS_IMAGE | IO_WRITES)
+
 const struct io_command io_commands[] = {
-    { "aio_flush", NULL, io_aio_flush, 0, 0, true, NULL, "waits for all reads under way", NULL },
-    { "aio_read", NULL, io_aio_read, 2, -1, true, "[-Ciqrv] [-P pattern] off len [len..]",
-      "starts to read bytes, and goes on",
+    { "abort", NULL, run_abort, 0, 0, IO_BACKGROUND, NULL, "dies at once, writing nothing back",
+      NULL },
+    { "aio_flush", NULL, io_aio_flush, 0, 0, IO_NEEDS_IMAGE, NULL,
+      "waits for all requests under way", NULL },
+    { "aio_read", NULL, io_aio_read, 2, -1, IO_NEEDS_IMAGE | IO_BACKGROUND,
+      "[-Ciqrv] [-P pattern] off len [len..]", "starts to read bytes, and goes on",
       " What was read is shown when it has come, at the latest by aio_flush. The command\n"
-      " succeeds once the read is under way.\n" READ_HELP " -i  accepted, not used\n" },
-    { "aio_write", NULL, run_missing, 0, -1, false, NULL, NULL, NULL },
-    { "alloc", "a", run_alloc, 1, 2, true, "offset [count]",
+      " succeeds once the read is under way.\n" READ_HELP
+      " -i  only says that the request is invalid\n" },
+    { "aio_write", NULL, io_aio_write, 2, -1, WRITING | IO_BACKGROUND,
+      "[-Cfiquz] [-P pattern] off len [len..]", "starts to write bytes, and goes on",
+      " What came of it is shown when it is done, at the latest by aio_flush. The command\n"
+      " succeeds once the write is under way.\n" WRITE_HELP ZERO_HELP
+      " -i  only says that the request is invalid\n" },
+    { "alloc", "a", run_alloc, 1, 2, IO_NEEDS_IMAGE, "offset [count]",
       "tells how many bytes the opened image itself has", NULL },
-    { "close", "c", run_close, 0, 0, true, NULL, "closes the open image", NULL },
-    { "discard", "d", run_missing, 0, -1, false, NULL, NULL, NULL },
-    { "flush", "f", run_flush, 0, 0, true, NULL, "does nothing, as nothing was written", NULL },
-    { "help", "?", run_help, 0, 1, false, "[command]", "tells about one or all commands", NULL },
-    { "info", "i", run_info, 0, 0, true, NULL, "tells about the open image", NULL },
-    { "length", "l", run_length, 0, 0, true, NULL, "prints the size of the disk", NULL },
-    { "map", NULL, run_map, 0, 0, true, NULL, "prints what the opened image itself has", NULL },
-    { "open", "o", run_open, 1, -1, false,
+    { "close", "c", run_close, 0, 0, IO_NEEDS_IMAGE, NULL, "closes the open image", NULL },
+    { "discard", "d", io_discard, 2, -1, WRITING, "[-Cq] off len", "gives bytes up",
+      " Whole clusters lose their space, and read as zeros then; parts stay as they are.\n"
+      " -C  one line of numbers instead\n"
+      " -q  print no result lines\n" },
+    { "flush", "f", run_flush, 0, 0, IO_NEEDS_IMAGE, NULL, "makes durable what was written", NULL },
+    { "help", "?", run_help, 0, 1, IO_BACKGROUND, "[command]", "tells about one or all commands",
+      NULL },
+    { "info", "i", run_info, 0, 0, IO_NEEDS_IMAGE, NULL, "tells about the open image", NULL },
+    { "length", "l", run_length, 0, 0, IO_NEEDS_IMAGE, NULL, "prints the size of the disk", NULL },
+    { "map", NULL, run_map, 0, 0, IO_NEEDS_IMAGE, NULL, "prints what the opened image itself has",
+      NULL },
+    { "open", "o", run_open, 1, -1, 0,
       "[-rsCnkU] [-t cache] [-d discard] [-i aio] [-o options] [path]", "opens an image",
       " -r  for reading only\n"
       " -U  although others may write to it (with -r)\n"
       " -n  without the host's cache, short for -t none\n"
       " -t  cache mode\n"
       " -o  options, key=value,... (driver=FMT names the format)\n"
-      " -s, -C, -k, -d, -i  accepted, not used\n" },
-    { "quit", "q", run_quit, 0, 0, false, NULL, "ends the program", NULL },
-    { "read", "r", io_read, 2, -1, true, "[-bCqrv] [-P pattern [-s off] [-l len]] off len",
-      "reads bytes",
+      " -s  throw changes away when it is closed\n"
+      " -d  ignore or unmap: what discards do\n"
+      " -k, -i  only checked\n"
+      " -C  keep what reading fetches from below\n" },
+    { "quit", "q", run_quit, 0, 0, 0, NULL, "ends the program", NULL },
+    { "read", "r", io_read, 2, -1, IO_NEEDS_IMAGE,
+      "[-bCqrv] [-P pattern [-s off] [-l len]] off len", "reads bytes",
       READ_HELP " -s  begin to compare with the pattern at this offset of what was read\n"
                 " -l  compare so many bytes\n"
                 " -b  not available: the state of a VM\n"
                 " -p  accepted, not used\n" },
-    { "readv", NULL, io_readv, 2, -1, true, "[-Cqrv] [-P pattern] off len [len..]",
+    { "readv", NULL, io_readv, 2, -1, IO_NEEDS_IMAGE, "[-Cqrv] [-P pattern] off len [len..]",
       "reads bytes that follow each other", READ_HELP },
-    { "reopen", NULL, run_missing, 0, -1, false, NULL, NULL, NULL },
-    { "sleep", NULL, run_sleep, 1, 1, false, NULL, "waits for some milliseconds", NULL },
-    { "truncate", "t", run_missing, 0, -1, false, NULL, NULL, NULL },
-    { "write", "w", run_missing, 0, -1, false, NULL, NULL, NULL },
-    { "writev", NULL, run_missing, 0, -1, false, NULL, NULL, NULL },
+    { "reopen", NULL, io_reopen, 0, -1, IO_NEEDS_IMAGE, "[(-r|-w)] [-c cache] [-o options]",
+      "closes the image and opens it anew",
+      " -r  for reading only\n"
+      " -w  for reading and writing\n"
+      " -c  cache mode\n"
+      " -o  options that QEMU can change; none of them matters here\n" },
+    { "sigraise", NULL, run_sigraise, 1, 1, IO_BACKGROUND, "signal", "sends itself a signal",
+      NULL },
+    { "sleep", NULL, run_sleep, 1, 1, 0, NULL, "waits for some milliseconds", NULL },
+    { "truncate", "t", run_truncate, 1, 3, WRITING, "[-m prealloc_mode] off",
+      "makes the disk longer or shorter", NULL },
+    { "write", "w", io_write, 2, -1, WRITING, "[-bcCfnquz] [-P pattern | -s source_file] off len",
+      "writes bytes",
+      WRITE_HELP ZERO_HELP " -n  with -z, fail rather than write zeros as data\n"
+                           " -c  compressed, whole clusters\n"
+                           " -s  the bytes of this file, over and over\n"
+                           " -b  not available: the state of a VM\n"
+                           " -p  accepted, not used\n" },
+    { "writev", NULL, io_writev, 2, -1, WRITING, "[-Cfq] [-P pattern] off len [len..]",
+      "writes bytes that follow each other", WRITE_HELP },
     { 0 },
 };
 
@@ -318,12 +432,18 @@ static int run_command(struct io *io, int argc, char **argv)
         fputs("\" not found\n", stderr);
         return -1;
     }
-    if (command->needs_image && !io->image) {
+    if ((command->flags & IO_NEEDS_IMAGE) && !io->image) {
         fprintf(stderr, "no file open, try 'help open'\n");
         return -1;
     }
     if (check_count(command, argc - 1) < 0)
         return -1;
+    if ((command->flags & IO_WRITES) && !io_is_writable(io)) {
+        tool_fail(io->tool, "Block node is read-only");
+        return -1;
+    }
+    if (!(command->flags & IO_BACKGROUND))
+        io_drain(io);
     int rc = command->run(io, argc, argv);
     if (rc == -2)
         io_usage(command);

@@ -11,9 +11,8 @@
 
 #include "io.h"
 
-#define ASYNC_DEPTH 128
-
 struct reading {
+    struct io_pending pending;
     uint64_t off, len;
     uint64_t pattern_off, pattern_len; /* what of it to check; from off */
     bool check, machine, quiet, dump, whole_pattern, state;
@@ -23,25 +22,7 @@ struct reading {
     struct timespec began;
 };
 
-struct io_async {
-    struct qimg_queue *queue;
-    unsigned under_way;
-};
-
 /* --- arguments ---------------------------------------------------------------------------- */
-
-static int parse_pattern(const char *text, struct reading *r)
-{
-    char *end;
-    long value = strtol(text, &end, 0);
-    if (end == text || *end || value < 0 || value > 255) {
-        printf("%s is not a valid pattern byte\n", text);
-        return -1;
-    }
-    r->check = true;
-    r->pattern = (int)value;
-    return 0;
-}
 
 /* One option; -2 for the usage line. */
 static int parse_letter(int letter, struct reading *r)
@@ -60,16 +41,18 @@ static int parse_letter(int letter, struct reading *r)
         r->state = true;
         return 0;
     case 'P':
-        return parse_pattern(optarg, r);
+        r->check = true;
+        return io_pattern(optarg, &r->pattern);
     case 's':
         r->whole_pattern = false;
         return io_number(optarg, &r->pattern_off);
     case 'l':
         r->whole_pattern = false;
         return io_number(optarg, &r->pattern_len);
+    case 'i':
+        return 1; /* ends it there and then */
     case 'p':
     case 'r':
-    case 'i':
         return 0;
     default:
         return -2;
@@ -92,24 +75,11 @@ static int parse_letters(const char *letters, int argc, char **argv, struct read
     return rc;
 }
 
-/* Lengths of readv and aio_read: as many as there are arguments, added up. */
 static int parse_lengths(int count, char **texts, struct reading *r)
 {
-    for (int i = 0; i < count; i++) {
-        uint64_t len;
-        if (io_number(texts[i], &len) < 0)
-            return -1;
-        if (len > IO_READ_MOST - r->len) {
-            if (len > IO_READ_MOST)
-                printf("Argument '%s' exceeds maximum size %u\n", texts[i], IO_READ_MOST);
-            else
-                printf("The total number of bytes exceed the maximum size %u\n", IO_READ_MOST);
-            return -1;
-        }
-        r->len += len;
-    }
+    const int rc = io_lengths(count, texts, &r->len);
     r->pattern_len = r->len;
-    return 0;
+    return rc;
 }
 
 static int parse_one_length(const char *text, struct reading *r)
@@ -158,23 +128,10 @@ static bool matches(const struct reading *r)
     return len == 0 || (bytes[0] == r->pattern && memcmp(bytes, bytes + 1, len - 1) == 0);
 }
 
-static struct timespec since(struct timespec began)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    now.tv_sec -= began.tv_sec;
-    now.tv_nsec -= began.tv_nsec;
-    if (now.tv_nsec < 0) {
-        now.tv_nsec += 1000000000;
-        now.tv_sec--;
-    }
-    return now;
-}
-
 /* Prints what a read brought; -1 where the pattern was another one. */
 static int show(const struct reading *r)
 {
-    struct io_report report = { "read", r->off, r->len, since(r->began), r->machine };
+    struct io_report report = { "read", r->off, r->len, io_since(r->began), r->machine };
     int rc = 0;
     if (r->check && !matches(r)) {
         printf("Pattern verification failed at offset %" PRIu64 ", %" PRIu64 " bytes\n",
@@ -237,77 +194,49 @@ int io_readv(struct io *io, int argc, char **argv)
     return read_now(io, &r, "readv");
 }
 
-/* --- asynchronous reads ------------------------------------------------------------------- */
+/* --- in the background ---------------------------------------------------------------------- */
 
-static int start_async(struct io *io)
+static void async_done(struct io *io, struct io_pending *pending, int result)
 {
-    struct qimg_error err;
-    qimg_error_clear(&err);
-    if (io->async)
-        return 0;
-    struct io_async *async = calloc(1, sizeof(*async));
-    if (!async || qimg_queue_new(io->image, ASYNC_DEPTH, &async->queue, &err) < 0) {
-        printf("readv failed: %s\n", strerror(async ? err.code : ENOMEM));
-        free(async);
-        return -1;
-    }
-    io->async = async;
-    return 0;
+    struct reading *r = (struct reading *)pending;
+    (void)io;
+    if (result < 0)
+        printf("readv failed: %s\n", strerror(-result));
+    else
+        (void)show(r); /* a wrong pattern is told, and no failure of the command */
+    free(r->block);
+    free(r);
 }
 
-/* Waits for at least @min reads and shows what has come. */
-static void reap(struct io *io, unsigned min)
+static int queue(struct io *io, struct reading *r)
 {
-    struct qimg_completion done[16];
-    int count = qimg_queue_wait(io->async->queue, done, 16, min < 16 ? min : 16);
-    for (int i = 0; i < count; i++) {
-        struct reading *r = done[i].tag;
-        if (done[i].result < 0)
-            printf("readv failed: %s\n", strerror(-done[i].result));
-        else
-            (void)show(r); /* a wrong pattern is told, and no failure of the command */
-        free(r->block);
-        free(r);
-        io->async->under_way--;
-    }
-}
-
-void io_drain(struct io *io)
-{
-    if (!io->async)
-        return;
-    while (io->async->under_way > 0)
-        reap(io, io->async->under_way);
-    qimg_queue_free(io->async->queue);
-    free(io->async);
-    io->async = NULL;
+    struct qimg_queue *queue;
+    if (!within_disk(io, r))
+        return -EIO;
+    int rc = io_async_queue(io, &queue);
+    if (rc < 0)
+        return rc;
+    clock_gettime(CLOCK_MONOTONIC, &r->began);
+    rc = qimg_queue_read(queue, r->off, r->bytes, (size_t)r->len, &r->pending);
+    if (rc == 0)
+        io_async_began(io);
+    return rc;
 }
 
 static int submit(struct io *io, const struct reading *asked)
 {
     struct reading *r = malloc(sizeof(*r));
-    if (!r || start_async(io) < 0) {
-        free(r);
+    if (!r)
         return -1;
-    }
     *r = *asked;
+    r->pending.done = async_done;
     if (make_buffer(io, r) < 0) {
         free(r);
         return -1;
     }
-    if (io->async->under_way == ASYNC_DEPTH)
-        reap(io, 1);
-    clock_gettime(CLOCK_MONOTONIC, &r->began);
-    int rc = within_disk(io, r)
-                 ? qimg_queue_read(io->async->queue, r->off, r->bytes, (size_t)r->len, r)
-                 : -EIO;
-    if (rc == 0) {
-        io->async->under_way++;
-        return 0;
-    }
-    printf("readv failed: %s\n", strerror(-rc));
-    free(r->block);
-    free(r);
+    const int rc = queue(io, r);
+    if (rc < 0)
+        async_done(io, &r->pending, rc);
     return 0;
 }
 
@@ -317,6 +246,10 @@ int io_aio_read(struct io *io, int argc, char **argv)
     int rc = parse_letters("CP:iqrv", argc, argv, &r);
     if (rc == -1)
         return -1;
+    if (rc > 0) {
+        printf("injecting invalid read request\n");
+        return 0;
+    }
     if (rc < 0 || optind > argc - 2)
         return -2;
     if (io_number(argv[optind], &r.off) < 0 ||
