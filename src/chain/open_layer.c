@@ -211,6 +211,9 @@ int open_layer(struct qimg_context *context, const struct open_request *request,
         return qimg_fail(err, EINVAL, "force-share=on can only be used with read-only images");
     if (request->options->writable && place->read_only)
         return qimg_fail(err, EACCES, "Block node is read-only");
+    if (place->key_secret && !request->options->info_only)
+        return qimg_fail(err, ENOTSUP,
+                         "Encrypted data cannot be read or written: no cipher is built in");
     TRY(named_format(request, &named, err)); /* before any file is touched */
 
     struct qimg_open_options how = *request->options;

@@ -22,6 +22,7 @@ void location_release(struct location *location)
     free(location->driver);
     free(location->backing);
     free(location->backing_format);
+    free(location->key_secret);
     free(location->data_file);
     *location = (struct location){ 0 };
 }

@@ -21,12 +21,13 @@ struct location {
     char *backing;        /* node option backing given as a file's name; NULL = not given */
     char *backing_format; /* NULL = not given */
     bool no_backing;      /* backing given as null */
+    char *key_secret;     /* node option encrypt.key-secret; NULL = not given */
     char *data_file;      /* node option data-file given as a file's name; NULL = not given */
     uint64_t raw_offset;  /* raw's offset= and size= */
     uint64_t raw_size;
     bool has_raw_size;
     bool read_only, force_share;
-    bool direct; /* cache.direct=on */
+    bool direct;   /* cache.direct=on */
     bool embedded; /* the name was json:, or named its protocol */
 };
 

@@ -79,9 +79,8 @@ static int refuse_rest(const struct block_option_vec *options, const struct loca
         const char *of_file = place->protocol_only ? key : below_file(key);
         if (of_file && (listed(of_file, file_options) || listed(of_file, node_options)))
             continue;
-        if (may_be_qcow2 && (listed(key, qcow2_options) || has_prefix(key, "overlap-check.") ||
-                             has_prefix(key, "encrypt.")))
-            continue; /* a key helps nobody here: the data of encrypted images is refused */
+        if (may_be_qcow2 && (listed(key, qcow2_options) || has_prefix(key, "overlap-check.")))
+            continue;
         if (of_file)
             return qimg_fail(err, EINVAL, "Block protocol '%s' doesn't support the option '%s'",
                              place->driver ? place->driver : "file", of_file);
@@ -188,6 +187,15 @@ static int read_data_file(struct block_option_vec *options, struct location *out
                      &out->data_file, err);
 }
 
+/* Of a key only the name is kept: info needs none, data is refused for want of a cipher. */
+static int read_qcow2(struct block_option_vec *options, struct location *out,
+                      struct qimg_error *err)
+{
+    (void)find(options, "encrypt.format");
+    TRY(copy_text(text_of(options, "encrypt.key-secret"), &out->key_secret, err));
+    return read_data_file(options, out, err);
+}
+
 static int read_format(struct block_option_vec *options, const char *driver, struct location *out,
                        struct qimg_error *err)
 {
@@ -203,7 +211,7 @@ static int read_format(struct block_option_vec *options, const char *driver, str
     TRY(copy_text(driver, &out->format, err));
     TRY(read_backing(options, out, err));
     if (!driver || strcmp(driver, "qcow2") == 0)
-        TRY(read_data_file(options, out, err));
+        TRY(read_qcow2(options, out, err));
     if (!driver || strcmp(driver, "raw") == 0)
         TRY(read_window(options, out, err));
     return read_file(options, "file.driver", has_file ? "file.filename" : "filename", out, err);
@@ -212,10 +220,13 @@ static int read_format(struct block_option_vec *options, const char *driver, str
 /* As QEMU shows it: just the file's name, unless options say more that matters. */
 static char *display_of(const struct location *place)
 {
-    if (place->raw_offset == 0 && !place->has_raw_size && !place->no_backing && !place->backing)
+    if (place->raw_offset == 0 && !place->has_raw_size && !place->no_backing && !place->backing &&
+        !place->key_secret)
         return strdup(place->path);
     struct str text = { 0 };
     str_puts(&text, "json:{");
+    if (place->key_secret)
+        str_printf(&text, "\"encrypt.key-secret\": \"%s\", ", place->key_secret);
     if (place->no_backing)
         str_puts(&text, "\"backing\": null, ");
     if (place->raw_offset)
