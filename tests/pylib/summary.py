@@ -5,6 +5,7 @@ A Criterion program and a pytest suite print how many cases they ran; a stress o
 prints nothing of the kind and counts as one. A test that CTest calls failed although its own
 numbers say that all is well (a crash, a leak, a time-out) counts as one failure.
 """
+import os
 import re
 import sys
 
@@ -66,7 +67,7 @@ def main(arguments):
         return 0
     broken = int(arguments[1])
     passed = failed = 0
-    for path in arguments[2:]:
+    for path in filter(os.path.exists, arguments[2:]):  # nothing built, nothing logged
         with open(path, encoding="utf-8", errors="replace") as log:
             good, bad = count(log.read())
         passed += good
