@@ -8,6 +8,7 @@
 
 #include "base_limits.h"
 #include "copy.h"
+#include "explain.h"
 #include "run_read.h"
 #include "sparse.h"
 
@@ -107,7 +108,7 @@ static int peek_side(struct compare *c, int side, struct run *run, struct qimg_e
 {
     int rc = copy_cursor_peek(&c->side[side], run, err);
     if (rc == 0 && run->kind == RUN_BAD)
-        rc = -EIO;
+        rc = explain_run(image_of(c, side), run, err);
     if (rc == 0)
         return 0;
     if (err->code)

@@ -11,6 +11,7 @@
 #include "checked.h"
 #include "convert_target.h"
 #include "copy.h"
+#include "explain.h"
 #include "run_read.h"
 #include "sparse.h"
 
@@ -87,9 +88,10 @@ static int peek(struct convert *c, struct run *run, struct qimg_error *err)
     int rc = copy_cursor_peek(&c->cursor, run, err);
     if (rc < 0)
         return status_failed(c, -rc, err);
-    if (run->kind == RUN_BAD && !c->job.salvage)
-        return status_failed(c, EIO, err);
-    return 0;
+    if (run->kind != RUN_BAD)
+        return 0;
+    (void)explain_run(c->cursor.image, run, err);
+    return c->job.salvage ? 0 : status_failed(c, EIO, err);
 }
 
 /* Must the bytes of @run go through a buffer? */
