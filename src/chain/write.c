@@ -197,7 +197,10 @@ static int zero_some(struct chain_write *write, struct write_piece **out)
     const struct qimg_range want = next_zeroes(write);
     const unsigned flags = write->may_unmap ? WRITE_MAY_UNMAP : 0;
 
-    TRY(top->ops->write->zero(top, want, flags, &done, err));
+    if (write->image->layers[0].windowed)
+        done = (struct write_zeroed){ .len = want.len, .as_data = true };
+    else
+        TRY(top->ops->write->zero(top, want, flags, &done, err));
     assert(done.len > 0 && done.len <= want.len);
     if (!done.as_data) {
         chain_write_splice(write->image, (struct qimg_range){ want.off, done.len });
@@ -216,8 +219,10 @@ static int discard_some(struct chain_write *write)
 {
     struct image *top = top_of(write);
     struct qimg_error unsaid;
-    uint64_t done = 0;
-    TRY(top->ops->write->discard(top, write->left, &done, chain_write_error(write, &unsaid)));
+    uint64_t done = write->left.len;
+    /* A window's format does not know where in the file it lies. */
+    if (!write->image->layers[0].windowed)
+        TRY(top->ops->write->discard(top, write->left, &done, chain_write_error(write, &unsaid)));
     assert(done > 0 && done <= write->left.len);
     chain_write_splice(write->image, (struct qimg_range){ write->left.off, done });
     take_up_to(write, write->left.off + done);
