@@ -6,6 +6,8 @@ _qimg_options() {
     local common="-h --help --object $gate"
     case $1 in
     "") echo "-h --help -V --version -T --trace -v --verbose --engine --threads --map-budget --compat $gate" ;;
+    bitmap) echo "$common -f --format --image-opts --add -g --granularity --remove --clear --enable --disable --merge
+        -b --source-file -F --source-format -q --quiet" ;;
     compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict -T --cache -U --force-share -p --progress -q --quiet" ;;
     convert) echo "$common -f --source-format --image-opts -T --source-cache -l --snapshot --salvage
         -O --target-format --target-image-opts -o --target-format-options -t --target-cache
@@ -33,7 +35,7 @@ _qimg_values() {
         echo "none writeback writethrough directsync unsafe" ;;
     *:--format | *:--a-format | *:--b-format | *:--source-format | *:--target-format | *:--backing-format | *:--allow-format)
         echo "qcow2 raw" ;;
-    *:-f | compare:-F | convert:-O | create:-B | rebase:-B) echo "qcow2 raw" ;;
+    *:-f | bitmap:-F | compare:-F | convert:-O | create:-B | rebase:-B) echo "qcow2 raw" ;;
     *) return 1 ;;
     esac
 }
@@ -44,7 +46,7 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        compare | convert | create | info | io | map | rebase)
+        bitmap | compare | convert | create | info | io | map | rebase)
             command=$word
             break
             ;;
@@ -56,7 +58,7 @@ _qimg() {
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options "$command")" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "compare convert create info io map rebase" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "bitmap compare convert create info io map rebase" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")

@@ -4,6 +4,7 @@
 set -l caches none writeback writethrough directsync unsafe
 set -l formats qcow2 raw
 
+complete -c qimg -n __fish_use_subcommand -a bitmap -d 'Change persistent bitmaps of an image'
 complete -c qimg -n __fish_use_subcommand -a compare -d 'Check if two images have the same contents'
 complete -c qimg -n __fish_use_subcommand -a convert -d 'Copy one or more images into a new one'
 complete -c qimg -n __fish_use_subcommand -a create -d 'Create a new image file'
@@ -26,6 +27,27 @@ complete -c qimg -n '__fish_use_subcommand' -l allow-format -xa "$formats" -d 'o
 complete -c qimg -n '__fish_use_subcommand' -l max-depth -x -d 'open at most N images of a chain'
 complete -c qimg -n '__fish_use_subcommand' -l no-backing -d 'open no backing files'
 complete -c qimg -n '__fish_use_subcommand' -l no-data-file -d 'open no external data files'
+
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -s h -l help -d 'print this help and exit'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -s f -l format -xa "$formats" -d 'format of FILE'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l image-opts -d 'FILE is a list of options'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l add -d 'make BITMAP, enabled and with nothing set'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -s g -l granularity -x -d 'what one bit of a new bitmap stands for'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l remove -d 'remove BITMAP, also if it is inconsistent'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l clear -d 'set nothing in BITMAP any more'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l enable -d 'record writes in BITMAP from now on'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l disable -d 'record no writes in BITMAP'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l merge -x -d 'set in BITMAP what SRC_BITMAP has set'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -s b -l source-file -r -d 'the image that has SRC_BITMAP'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -s F -l source-format -xa "$formats" -d 'format of SRC_FILE'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -s q -l quiet -d 'print errors only'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l object -x -d 'accepted for compatibility, not used'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l allow-probe -d 'go by the content of a backing file whose format is not recorded'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l allow-dir -r -d 'open backing and data files below DIR only'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l allow-format -xa "$formats" -d 'open backing files of format FMT only'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l max-depth -x -d 'open at most N images of a chain'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l no-backing -d 'open no backing files'
+complete -c qimg -n '__fish_seen_subcommand_from bitmap' -l no-data-file -d 'open no external data files'
 
 complete -c qimg -n '__fish_seen_subcommand_from compare' -s h -l help -d 'print this help and exit'
 complete -c qimg -n '__fish_seen_subcommand_from compare' -s f -l a-format -xa "$formats" -d 'format of FILE1'

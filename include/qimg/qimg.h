@@ -5,6 +5,7 @@
 #ifndef QIMG_QIMG_H
 #define QIMG_QIMG_H
 
+#include "qimg/bitmap.h"
 #include "qimg/context.h"
 #include "qimg/error.h"
 #include "qimg/image.h"

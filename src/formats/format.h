@@ -30,6 +30,7 @@ struct check_request;
 struct qimg_check_result;
 struct format_write_ops;
 struct format_admin_ops;
+struct bitmap_request;
 
 /* --- open images ------------------------------------------------------------------------ */
 
@@ -114,6 +115,11 @@ struct format_ops {
      * be writable. -ENOSPC where the header has no room, -ENOTSUP for formats without. */
     int (*set_backing)(struct image *image, const char *name, const char *format,
                        struct qimg_error *err);
+
+    /* Changes persistent bitmaps: see bitmap_request.h. Durable on return, all or nothing. The
+     * image is writable, and image->writing is false. NULL: the format has none. */
+    int (*change_bitmaps)(struct image *image, struct bitmap_request *request,
+                          struct qimg_error *err);
 
     /* Looks for what is wrong, and mends it as @request asks (then the image is writable, and was
      * opened for check): see qimg/check.h. NULL: the format has no check. */

@@ -7,7 +7,7 @@ import pytest
 
 from pylib import images, run
 
-COMMANDS = ("compare", "convert", "create", "info", "map", "rebase")
+COMMANDS = ("bitmap", "compare", "convert", "create", "info", "map", "rebase")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

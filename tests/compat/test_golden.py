@@ -22,7 +22,6 @@ GOLDEN = Path(__file__).parent / "golden"
 LATER = {  # pattern of what qimg does not do yet: (why, cases without any part of ours)
     r"qemu-img amend": ("changes features in place", 4),
     r"qemu-img bench": ("measures", 2),
-    r"qemu-img bitmap": ("writes bitmaps", 4),
     r"qemu-img check": ("checks and repairs", 9),
     r"qemu-img commit": ("writes into the base", 4),
     r"qemu-img dd": ("copies by blocks", 2),

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base_limits.h"
+#include "bitmap_bits.h"
 #include "checked.h"
 #include "cleanup.h"
 #include "qcow2.h"
@@ -111,7 +112,9 @@ int qcow2_bitmaps_load(struct qcow2 *q, struct qimg_error *err)
 
 void qcow2_bitmaps_release(struct qcow2_bitmap_vec *bitmaps)
 {
-    for (size_t i = 0; i < bitmaps->count; i++)
+    for (size_t i = 0; i < bitmaps->count; i++) {
         free(bitmaps->items[i].name);
+        bitmap_bits_free(bitmaps->items[i].bits);
+    }
     qcow2_bitmap_vec_release(bitmaps);
 }

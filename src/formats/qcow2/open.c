@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base_limits.h"
+#include "bitmap_verbs.h"
 #include "cleanup.h"
 #include "meta_internal.h"
 #include "qcow2.h"
@@ -308,6 +309,7 @@ const struct format_ops qcow2_ops = {
     .explain = qcow2_explain,
     .data_may_be_holes = qcow2_data_may_be_holes,
     .set_backing = qcow2_set_backing,
+    .change_bitmaps = qcow2_change_bitmaps,
     .create = qcow2_create,
     .write = &qcow2_write_ops,
 };

@@ -70,6 +70,8 @@ struct qcow2_bitmap {
     uint32_t flags;
     uint8_t granularity_bits;
     char *name; /* owned */
+    struct bitmap_bits *bits; /* owned; NULL = nobody asked for them, see bitmap_bits.h */
+    bool recording;           /* marked in use by us: guest writes go into bits */
 };
 
 DEFINE_VEC(qcow2_bitmap_vec, struct qcow2_bitmap)
