@@ -45,6 +45,7 @@ static int load(struct copy_cursor *cursor, struct qimg_error *err)
     TRY(found);
     assert(found > 0 && cursor->runs[0].guest_off == cursor->at);
     cursor->run_count = (size_t)found;
+    chain_map_ahead(cursor->image->map, cursor->at);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "map.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,6 +53,14 @@ struct chain_map {
     pthread_mutex_t loading; /* of what follows, and of loading itself */
     unsigned growth;         /* the next window is smallest << growth */
     uint64_t last_end;       /* of the window loaded last */
+
+    struct { /* one window being loaded before it is asked for */
+        struct work work;
+        pthread_mutex_t lock; /* of busy */
+        pthread_cond_t idle;
+        bool busy;
+        uint64_t off;
+    } ahead;
 };
 
 /* --- sizes ------------------------------------------------------------------------------------ */
@@ -98,6 +107,8 @@ int chain_map_new(struct qimg_image *image, uint64_t budget, struct chain_map **
     map->budget = budget;
     pthread_rwlock_init(&map->lock, NULL);
     pthread_mutex_init(&map->loading, NULL);
+    pthread_mutex_init(&map->ahead.lock, NULL);
+    pthread_cond_init(&map->ahead.idle, NULL);
     choose_sizes(map);
     *out = map;
     return 0;
@@ -180,16 +191,27 @@ static int insert_window(struct chain_map *map, struct window *w, bool *evicted)
     return 0;
 }
 
+static void await_ahead(struct chain_map *map)
+{
+    pthread_mutex_lock(&map->ahead.lock);
+    while (map->ahead.busy)
+        pthread_cond_wait(&map->ahead.idle, &map->ahead.lock);
+    pthread_mutex_unlock(&map->ahead.lock);
+}
+
 void chain_map_free(struct chain_map *map)
 {
     if (!map)
         return;
+    await_ahead(map);
     atomic_fetch_sub(&map->image->context->map_bytes, map->bytes);
     for (size_t i = 0; i < map->windows.count; i++)
         window_free(map->windows.items[i]);
     window_vec_release(&map->windows);
     pthread_rwlock_destroy(&map->lock);
     pthread_mutex_destroy(&map->loading);
+    pthread_mutex_destroy(&map->ahead.lock);
+    pthread_cond_destroy(&map->ahead.idle);
     free(map);
 }
 
@@ -263,6 +285,49 @@ static int load_window(struct chain_map *map, uint64_t off)
     pthread_mutex_unlock(&map->loading);
     chain_unlock(map->image);
     return rc;
+}
+
+/* --- loading ahead ---------------------------------------------------------------------------- */
+
+/* The first byte from @off on that is not resolved; UINT64_MAX: it had better stay so. */
+static uint64_t first_gap(struct chain_map *map, uint64_t off)
+{
+    const uint64_t far = off + map->largest;
+    pthread_rwlock_rdlock(&map->lock);
+    const bool memory_is_short = map->bytes > map->budget / 4;
+    for (size_t i = window_after(map, off);
+         i < map->windows.count && map->windows.items[i]->guest.off <= off; i++)
+        off = range_end(map->windows.items[i]->guest);
+    pthread_rwlock_unlock(&map->lock);
+    return memory_is_short || off > far || off >= map->image->size ? UINT64_MAX : off;
+}
+
+/* What fails here fails again, and is told, when it is asked for. */
+static void load_ahead(struct work *work)
+{
+    struct chain_map *map =
+        (struct chain_map *)((char *)work - offsetof(struct chain_map, ahead.work));
+    (void)!load_window(map, map->ahead.off);
+    pthread_mutex_lock(&map->ahead.lock);
+    map->ahead.busy = false;
+    pthread_cond_signal(&map->ahead.idle);
+    pthread_mutex_unlock(&map->ahead.lock);
+}
+
+void chain_map_ahead(struct chain_map *map, uint64_t off)
+{
+    const uint64_t gap = first_gap(map, off);
+    if (gap == UINT64_MAX)
+        return;
+    pthread_mutex_lock(&map->ahead.lock);
+    const bool busy = map->ahead.busy;
+    map->ahead.busy = true;
+    pthread_mutex_unlock(&map->ahead.lock);
+    if (busy)
+        return;
+    map->ahead.off = gap;
+    map->ahead.work.run = load_ahead;
+    workers_submit(map->image->context->workers, &map->ahead.work);
 }
 
 /* --- changes ---------------------------------------------------------------------------------- */

@@ -31,6 +31,10 @@ void chain_map_free(struct chain_map *map);
 MUST_CHECK int chain_map_lookup(struct chain_map *map, struct qimg_range want, struct run *out,
                                 size_t max, struct qimg_error *err);
 
+/* Whoever goes through the disk in order is now at @off: has the pool load the next window that is
+ * not resolved, unless it is far off, one is being loaded so, or memory is short. */
+void chain_map_ahead(struct chain_map *map, uint64_t off);
+
 /* The top image has changed in @range: windows that are resolved there show what is now. Under the
  * image's lock. */
 void chain_map_splice(struct chain_map *map, struct qimg_range range);
