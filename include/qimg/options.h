@@ -34,6 +34,8 @@ struct qimg_open_options {
     bool writable;
     bool info_only;           /* no guest data will be read: encrypted images open, and neither
                                  backing nor data file is touched */
+    bool check;               /* qimg_image_check() will be called: what it can report, or mend,
+                                 does not keep the image from being opened */
     bool no_backing;          /* do not open the backing chain; unallocated reads as zeros */
     enum qimg_cache cache;
     enum qimg_share share;

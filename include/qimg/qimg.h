@@ -6,6 +6,7 @@
 #define QIMG_QIMG_H
 
 #include "qimg/bitmap.h"
+#include "qimg/check.h"
 #include "qimg/context.h"
 #include "qimg/error.h"
 #include "qimg/image.h"

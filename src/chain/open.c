@@ -127,6 +127,14 @@ static void add_trail(const struct qimg_image *image, struct qimg_error *err)
         (void)snprintf(err->text + used, sizeof(err->text) - used, " (reached through %s)", text);
 }
 
+/* Check looks at the image's own structures only; QEMU opens the data file all the same. */
+static bool needs_data(const struct qimg_context *context, const struct qimg_open_options *options)
+{
+    if (options->check && context->gate.policy != QIMG_POLICY_QEMU)
+        return false;
+    return !options->info_only;
+}
+
 static int open_one(struct opening *o, const struct open_request *request, struct qimg_error *err)
 {
     struct qimg_image *image = o->image;
@@ -135,7 +143,7 @@ static int open_one(struct opening *o, const struct open_request *request, struc
     int rc = file_ids_add(&o->ids, layer.image->file);
     if (rc < 0) {
         rc = refuse_loop(rc, layer.name, err);
-    } else if (!request->options->info_only) {
+    } else if (needs_data(image->context, request->options)) {
         rc = open_data_file(image->context, &layer, request->place, request->options, err);
     }
     if (rc == 0 && push_layer(image, layer) < 0)

@@ -192,7 +192,8 @@ static int open_format(struct qimg_context *context, const struct open_request *
     TRY(lock_file(file, raw ? LOCK_RAW : LOCK_FORMAT, use, place->path, err));
 
     const struct image_open_options how = { .writable = options->writable,
-                                            .info_only = options->info_only };
+                                            .info_only = options->info_only,
+                                            .check = options->check };
     TRY(ops->open(file, &how, &layer->image, err));
     layer->probed = probed;
     if (probed && request->reference)

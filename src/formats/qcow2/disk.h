@@ -45,6 +45,8 @@
 
 /* Offsets of fields that are rewritten on their own. */
 #define QCOW2_AT_BACKING      8
+#define QCOW2_AT_REFTABLE     48
+#define QCOW2_AT_SNAPSHOTS    60
 #define QCOW2_AT_INCOMPATIBLE 72
 #define QCOW2_AT_AUTOCLEAR    88
 #define QCOW2_AT_COMPRESSION  104

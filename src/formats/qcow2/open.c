@@ -235,7 +235,7 @@ static int clear_unknown_autoclear(struct qcow2 *q, struct qimg_error *err)
 
 static int refuse_dirty(const struct qcow2 *q, struct qimg_error *err)
 {
-    if (!q->writable || !(q->header.incompatible & QCOW2_INCOMPAT_DIRTY))
+    if (!q->writable || q->checking || !(q->header.incompatible & QCOW2_INCOMPAT_DIRTY))
         return 0;
     qimg_fail_errno(err, ENOTSUP, "Could not repair dirty image");
     return qimg_hint(err, "The image was not closed cleanly. It can be read as it is; before it is "
@@ -244,6 +244,23 @@ static int refuse_dirty(const struct qcow2 *q, struct qimg_error *err)
 
 /* --- open --------------------------------------------------------------------------------------
  */
+
+/* What check reports and repair mends does not keep an image from being opened for it. */
+static int check_header(const struct qcow2 *q, uint64_t file_size, struct qimg_error *err)
+{
+    struct qcow2_header h = q->header;
+
+    if (q->checking) {
+        h.incompatible &= ~QCOW2_INCOMPAT_CORRUPT;
+        h.snapshots_off = h.snapshot_count = 0;
+        if (h.reftable_clusters == 0 || h.reftable_off >= file_size) {
+            if (is_aligned(h.reftable_off, UINT64_C(1) << h.cluster_bits))
+                h.reftable_off = 0;
+            h.reftable_clusters = (uint32_t)max_u64(h.reftable_clusters, 1);
+        }
+    }
+    return qcow2_header_check(&h, q->writable, file_size, err);
+}
 
 static int load(struct qcow2 *q, struct qimg_error *err)
 {
@@ -260,7 +277,7 @@ static int load(struct qcow2 *q, struct qimg_error *err)
     TRY(load_unknown_header(q, err));
     TRY(load_area(q, head, &area, err));
     TRY(refuse_unknown_features(q, area, err));
-    TRY(qcow2_header_check(&q->header, q->writable, st.size, err));
+    TRY(check_header(q, st.size, err));
     set_geometry(q, st.size);
     if (!q->info_only)
         TRY(qcow2_l1_load(q, q->header.l1_off, q->header.l1_count, err));
@@ -269,7 +286,8 @@ static int load(struct qcow2 *q, struct qimg_error *err)
     TRY(check_encryption(q, err));
     TRY(copy_extension_texts(q, err));
     TRY(load_backing_name(q, head, err));
-    TRY(qcow2_snapshots_load(q, err));
+    if (!q->checking)
+        TRY(qcow2_snapshots_load(q, err));
     TRY(qcow2_bitmaps_load(q, err));
     TRY(refuse_dirty(q, err));
     return clear_unknown_autoclear(q, err);
@@ -287,6 +305,7 @@ static int qcow2_open(struct io_file *file, const struct image_open_options *opt
     image->file = file;
     q->writable = options->writable;
     q->info_only = options->info_only;
+    q->checking = options->check;
     q->may_be_holes = -1;
     const int rc = load(q, err);
     if (rc < 0) {
@@ -310,6 +329,7 @@ const struct format_ops qcow2_ops = {
     .data_may_be_holes = qcow2_data_may_be_holes,
     .set_backing = qcow2_set_backing,
     .change_bitmaps = qcow2_change_bitmaps,
+    .check = qcow2_check,
     .create = qcow2_create,
     .write = &qcow2_write_ops,
 };

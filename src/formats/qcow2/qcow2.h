@@ -81,6 +81,7 @@ DEFINE_VEC(qcow2_bitmap_vec, struct qcow2_bitmap)
 struct qcow2 {
     struct image image;
     bool writable, info_only;
+    bool checking; /* opened for check: the header may lie about refcounts and snapshots */
     struct qcow2_header header;
     uint8_t *unknown_header; /* owned: header bytes from 112 to header_length; NULL = none */
     struct qcow2_geometry geometry;
@@ -230,6 +231,11 @@ int qcow2_create(struct io_file *file, struct io_file *data_file, const struct c
                  struct qimg_error *err);
 int qcow2_set_backing(struct image *image, const char *name, const char *format,
                       struct qimg_error *err);
+
+/* --- check.c -------------------------------------------------------------------------------- */
+
+int qcow2_check(struct image *image, const struct check_request *request,
+                struct qimg_check_result *result, struct qimg_error *err);
 
 /* --- open.c --------------------------------------------------------------------------------- */
 

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One run of check over an image, and what its parts offer each other. The order of everything
+ * is QEMU's, so that the same sentences come in the same order:
+ *   snapshot table; header, L1, L2, snapshots' L1 and L2, snapshot table, refcount table, crypto
+ *   header, bitmaps, refcount blocks; comparison with the counts on disk; COPIED flags.
+ *
+ * Invariants:
+ *   (1) mem[n] is how often cluster n is referred to by what was walked; mem.length is the number
+ *       of clusters of the file, at most one more where the last one is cut.
+ *   (2) disk[n] is what the refcount blocks say about cluster n, or will say once what is staged in
+ *       the mender is written. Clusters whose block cannot be read have 0 there (block_state
+ * tells). (3) Repair never lowers a count before the links are right and durable, never links what
+ * is not durably counted, and switches to rebuilt structures by one write of the header's sector
+ * (repair.c).
+ */
+#ifndef QCOW2_CHECK_H
+#define QCOW2_CHECK_H
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "check_request.h"
+#include "counts.h"
+#include "mender.h"
+#include "problems.h"
+#include "qcow2.h"
+
+enum problem {
+#define PROBLEM_ENUM(name, id, severity, structure, text, mend) PROBLEM_##name,
+    PROBLEMS(PROBLEM_ENUM)
+#undef PROBLEM_ENUM
+};
+
+#define PROBLEM_TEXT(name, id, severity, structure, text, mend) \
+    __attribute__((unused)) static const char problem_text_##name[] = text;
+PROBLEMS(PROBLEM_TEXT)
+#undef PROBLEM_TEXT
+
+/* A snapshot as check needs it: also where its table entry is broken. */
+struct check_snapshot {
+    uint64_t l1_off;
+    uint32_t l1_count;
+    uint32_t extra_len; /* as it stands */
+    uint64_t disk_size, vm_state_size;
+    uint8_t *entry; /* owned: as it stands, but extra data is cut to kept_extra */
+    uint32_t kept_extra, id_len, name_len;
+};
+
+DEFINE_VEC(check_snapshot_vec, struct check_snapshot)
+
+struct found {
+    enum problem problem;
+    bool repaired;
+    enum qimg_check_severity severity;
+    char *text; /* owned */
+    uint64_t host_off;
+    struct qimg_range guest;
+};
+
+DEFINE_VEC(found_vec, struct found)
+
+/* What is known of a refcount table entry. Bits. */
+enum block_state {
+    BLOCK_UNALIGNED = 1 << 0,
+    BLOCK_FAILED = 1 << 1, /* cannot be read */
+    BLOCK_RAISED = 1 << 2, /* disk holds counts for it that are to be written */
+    BLOCK_LOWERED = 1 << 3,
+};
+
+struct check {
+    struct qcow2 *q;
+    const struct check_request *request;
+    struct qimg_check_result *res; /* what is being counted into */
+    bool fix_leaks, fix_errors;
+    bool mend_flags; /* COPIED */
+    bool rebuild;    /* refcounts cannot be mended in place */
+    bool signaled;   /* QEMU tells of the first unaligned block only */
+    uint64_t file_size;
+    uint64_t refcount_max;
+
+    struct counts mem, disk;
+    uint64_t *reftable; /* owned; words as they stand */
+    uint32_t reftable_count;
+    uint8_t *block_state; /* owned; bits of enum block_state for each entry of reftable */
+    uint64_t suspects;    /* COPIED flags that seem wrong */
+    bool disk_changed;    /* by repair */
+
+    struct check_snapshot_vec snapshots;
+    uint64_t snapshots_off, snapshots_len;
+    uint32_t snapshot_count, snapshots_cut;
+
+    struct mender mender;
+    uint64_t mends;            /* entries replaced while tables are walked */
+    uint64_t sound_cluster[3]; /* by repair_kind: cluster + 1 that overlaps nothing; 0 = none */
+    uint64_t l1_off;           /* of the L1 table that is being walked */
+    bool extended;             /* the file was made longer: disk must be loaded again */
+    struct io_queue *queue;
+    struct found_vec found; /* kept back until explained */
+    struct wanted *wanted;  /* check_explain.c's, sorted */
+    size_t wanted_count;
+    bool silent;        /* what is found again is not told again */
+    uint64_t one_block; /* refcount block in one_block_bytes; UINT64_MAX = none */
+    uint8_t *one_block_bytes;
+};
+
+/* --- check.c: telling ------------------------------------------------------------------------- */
+
+/* Where a problem is. */
+struct place {
+    uint64_t host_off;       /* QIMG_NO_OFFSET = nowhere */
+    struct qimg_range guest; /* len 0 = none, or not known yet */
+};
+
+#define NOWHERE ((struct place){ .host_off = QIMG_NO_OFFSET })
+#define AT(off) ((struct place){ .host_off = (off) })
+
+/* Learns the length of the file. */
+MUST_CHECK int check_measure(struct check *c);
+
+void check_report(struct check *c, enum problem problem, struct place place, bool repaired,
+                  const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+#define REPORT(c, problem, place, repaired, ...) \
+    check_report(c, PROBLEM_##problem, place, repaired, problem_text_##problem, ##__VA_ARGS__)
+
+/* A text of the image as a string, cut where it is long. */
+struct check_text {
+    char text[256];
+};
+
+static inline struct check_text check_text(const char *bytes, size_t len)
+{
+    struct check_text t;
+    const size_t n = min_u64(len, sizeof(t.text) - 1);
+
+    memcpy(t.text, bytes, n);
+    t.text[n] = '\0';
+    return t;
+}
+
+/* "Repairing" or "ERROR" */
+static inline const char *check_verb(bool repaired)
+{
+    return repaired ? "Repairing" : "ERROR";
+}
+
+static inline uint64_t check_cluster_of(const struct check *c, uint64_t host_off)
+{
+    return host_off >> c->q->header.cluster_bits;
+}
+
+/* --- check_tables.c: what refers to which cluster -----------------------------------------------
+ */
+
+/* Counts everything that the header leads to into mem. */
+MUST_CHECK int check_count_references(struct check *c);
+
+/* One more reference to each cluster that @bytes touch. */
+MUST_CHECK int check_refer(struct check *c, struct qimg_range bytes, struct place place);
+
+/* Does a reference to @bytes lead past the end, by more than the rest of a cut last cluster? */
+bool check_is_past_end(const struct check *c, struct qimg_range bytes);
+
+/* May the file be made so long, to mend that? */
+bool check_may_extend(const struct check *c, struct qimg_range bytes);
+
+/* A table of 8-byte words at @off, as far as the file goes (*loaded of @count). */
+MUST_CHECK int check_load_words(struct check *c, uint64_t off, uint64_t count, uint64_t **words,
+                                uint64_t *loaded);
+
+/* Gives found[] their guest ranges: what of the active state lies in clusters that they name. */
+MUST_CHECK int check_explain(struct check *c);
+
+/* --- check_walk.c: tables in batches ------------------------------------------------------------
+ */
+
+struct walked_table {
+    uint64_t l1_index, l2_off;
+    uint8_t *bytes; /* one cluster */
+    bool active;
+};
+
+/* Visits the L2 table of each word that is not 0 (with @only_linked: whose offset is not 0), in
+ * order, reading ahead. @before is called for each word before its table. */
+struct table_walk {
+    const uint64_t *l1;
+    uint64_t l1_count;
+    bool active, only_linked;
+    int (*before)(struct check *c, uint64_t l1_index, uint64_t word, bool active); /* 1: skip */
+    int (*visit)(struct check *c, struct walked_table *table);
+    int (*failed)(struct check *c, int rc); /* a table cannot be read; returns what walk returns */
+};
+
+MUST_CHECK int check_walk(struct check *c, const struct table_walk *walk);
+
+/* --- check_entries.c: one L2 table ---------------------------------------------------------------
+ */
+
+int check_l2_table(struct check *c, struct walked_table *table);
+
+/* --- check_refcounts.c: what the disk says -------------------------------------------------------
+ */
+
+/* Loads the refcount table and all blocks into disk. */
+MUST_CHECK int check_load_counts(struct check *c);
+
+/* Refers to the blocks, and looks at the table. */
+MUST_CHECK int check_blocks(struct check *c);
+
+/* Compares mem and disk; with @fix, what may be mended is set in disk, for repair_counts() to
+ * write.
+ * @highest: the last cluster in use. */
+MUST_CHECK int check_compare(struct check *c, bool fix, uint64_t *highest);
+
+/* What the disk counts for a cluster, also beyond the file. -EIO: its block cannot be read. */
+MUST_CHECK int check_disk_count(struct check *c, uint64_t cluster, uint64_t *count);
+
+/* Count number @index of a block. @value fits. */
+void check_put_count(uint8_t *block, unsigned order, uint64_t index, uint64_t value);
+
+static inline uint64_t check_counts_of_block(const struct check *c)
+{
+    return qcow2_cluster_size(c->q) * 8 >> c->q->header.refcount_order;
+}
+
+/* --- check_copied.c
+ * ------------------------------------------------------------------------------- */
+
+MUST_CHECK int check_copied(struct check *c);
+
+/* --- check_snapshots.c -------------------------------------------------------------------------
+ */
+
+/* Reads the table, tolerating under fix_errors what can be cut off. */
+MUST_CHECK int check_read_snapshots(struct check *c);
+
+/* The table written anew: *len bytes, malloc'ed. */
+MUST_CHECK int check_encode_snapshots(const struct check *c, uint8_t **out, uint64_t *len);
+
+void check_snapshots_release(struct check_snapshot_vec *snapshots);
+
+/* --- repair.c
+ * ------------------------------------------------------------------------------------- */
+
+/* Does this metadata table share bytes with a structure of another kind? */
+enum repair_kind { REPAIR_L1, REPAIR_L2, REPAIR_OTHER };
+bool repair_overlaps(const struct check *c, struct qimg_range bytes, enum repair_kind kind);
+
+/* Replaces the L2 entry at @entry_off (len 8 or 16). */
+MUST_CHECK int repair_entry(struct check *c, uint64_t entry_off, const void *bytes, size_t len,
+                            enum repair_kind kind);
+
+/* Writes counts of disk[] that went up (@raised) or down since they were loaded. */
+MUST_CHECK int repair_counts(struct check *c, bool raised);
+
+/* New refcount blocks and a table for mem, in free space; and, with @snapshots, a new snapshot
+ * table. One header write flips to them. */
+MUST_CHECK int repair_rebuild(struct check *c, bool snapshots, struct qimg_error *err);
+
+/* Changes bytes of the header's sector: one write, durable on return. */
+MUST_CHECK int repair_header(struct check *c, unsigned off, const void *bytes, size_t len);
+
+/* Clears the dirty and the corrupt bit. */
+MUST_CHECK int repair_mark_clean(struct check *c);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From host clusters back to the guest: which part of the active disk lies in a cluster that a
+ * finding names. One more walk over the tables, for all findings at once.
+ */
+#include <stdlib.h>
+
+#include "check.h"
+#include "cleanup.h"
+
+struct wanted {
+    uint64_t cluster;
+    size_t found; /* index in check.found */
+};
+
+static int by_cluster(const void *a, const void *b)
+{
+    const struct wanted *x = a, *y = b;
+
+    if (x->cluster != y->cluster)
+        return x->cluster < y->cluster ? -1 : 1;
+    return x->found < y->found ? -1 : x->found > y->found;
+}
+
+/* The first of the sorted list at or behind @cluster. */
+static size_t lower_bound(const struct check *c, uint64_t cluster)
+{
+    size_t low = 0, high = c->wanted_count;
+
+    while (low < high) {
+        const size_t mid = low + (high - low) / 2;
+        if (c->wanted[mid].cluster < cluster)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* Guest bytes that lie in these clusters: the first range found is told, grown by what follows. */
+static void note(struct check *c, struct qimg_range host, struct qimg_range guest)
+{
+    const uint64_t last = check_cluster_of(c, host.off + host.len - 1);
+    size_t i = lower_bound(c, check_cluster_of(c, host.off));
+
+    for (; i < c->wanted_count && c->wanted[i].cluster <= last; i++) {
+        struct qimg_range *known = &c->found.items[c->wanted[i].found].guest;
+        if (known->len == 0)
+            *known = guest;
+        else if (known->off + known->len == guest.off)
+            known->len += guest.len;
+    }
+}
+
+static int before_table(struct check *c, uint64_t l1_index, uint64_t word, bool active)
+{
+    const struct qcow2_geometry *g = &c->q->geometry;
+    const uint64_t coverage = UINT64_C(1) << qcow2_l2_coverage_bits(g);
+    const struct qimg_range guest = { l1_index * coverage, coverage };
+
+    (void)active;
+    note(c, (struct qimg_range){ word & QCOW2_OFFSET_MASK, qcow2_cluster_size(c->q) }, guest);
+    return 0;
+}
+
+static int note_table(struct check *c, struct walked_table *table)
+{
+    const struct qcow2_geometry *g = &c->q->geometry;
+    const uint64_t guest = table->l1_index << qcow2_l2_coverage_bits(g);
+
+    if (g->data_file)
+        return 0;
+    for (uint64_t i = 0; i < UINT64_C(1) << g->l2_bits; i++) {
+        struct qcow2_l2_entry e = { load_be64(table->bytes + (i << g->entry_bits)), 0 };
+        const uint64_t guest_off = guest + (i << g->cluster_bits);
+        if (e.word == 0)
+            continue;
+        if (g->extended_l2)
+            e.bitmap = load_be64(table->bytes + (i << g->entry_bits) + 8);
+        const struct qcow2_cluster cluster = qcow2_l2_decode(e, guest_off, g);
+        if (cluster.host_off == QIMG_NO_OFFSET)
+            continue;
+        const uint64_t len = cluster.packed_len ? cluster.packed_len : qcow2_cluster_size(c->q);
+        note(c, (struct qimg_range){ cluster.host_off, len },
+             (struct qimg_range){ guest_off, qcow2_cluster_size(c->q) });
+    }
+    return 0;
+}
+
+static int pass_over(struct check *c, int rc)
+{
+    (void)c;
+    (void)rc;
+    return 0;
+}
+
+static int walk_active(struct check *c)
+{
+    AUTO_FREE uint64_t *l1 = NULL;
+    uint64_t loaded;
+
+    TRY(check_load_words(c, c->q->header.l1_off, c->q->header.l1_count, &l1, &loaded));
+    const struct table_walk walk = {
+        .l1 = l1,
+        .l1_count = loaded,
+        .active = true,
+        .only_linked = true,
+        .before = before_table,
+        .visit = note_table,
+        .failed = pass_over,
+    };
+    return check_walk(c, &walk);
+}
+
+int check_explain(struct check *c)
+{
+    AUTO_FREE struct wanted *wanted = calloc(c->found.count ? c->found.count : 1, sizeof(*wanted));
+
+    if (!wanted)
+        return -ENOMEM;
+    c->wanted_count = 0;
+    for (size_t i = 0; i < c->found.count; i++) {
+        const struct found *f = &c->found.items[i];
+        if (f->host_off != QIMG_NO_OFFSET && f->guest.len == 0)
+            wanted[c->wanted_count++] = (struct wanted){ check_cluster_of(c, f->host_off), i };
+    }
+    if (c->wanted_count == 0)
+        return 0;
+    qsort(wanted, c->wanted_count, sizeof(*wanted), by_cluster);
+    c->wanted = wanted;
+    const int rc = walk_active(c);
+    c->wanted = NULL;
+    c->wanted_count = 0;
+    return rc;
+}
