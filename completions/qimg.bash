@@ -8,6 +8,8 @@ _qimg_options() {
     "") echo "-h --help -V --version -T --trace -v --verbose --engine --threads --map-budget --compat $gate" ;;
     bitmap) echo "$common -f --format --image-opts --add -g --granularity --remove --clear --enable --disable --merge
         -b --source-file -F --source-format -q --quiet" ;;
+    check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
+        -U --force-share --output -q --quiet" ;;
     compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict -T --cache -U --force-share -p --progress -q --quiet" ;;
     convert) echo "$common -f --source-format --image-opts -T --source-cache -l --snapshot --salvage
         -O --target-format --target-image-opts -o --target-format-options -t --target-cache
@@ -27,11 +29,12 @@ _qimg_options() {
 _qimg_values() {
     case $1:$2 in
     *:--output) echo "human json" ;;
+    check:-r | check:--repair) echo "leaks all" ;;
     *:--engine) echo "auto io_uring threads" ;;
     *:--compat) echo "qemu" ;;
     io:-i | io:--aio) echo "threads native io_uring" ;;
     io:-d | io:--discard) echo "ignore unmap" ;;
-    *:-t | *:--cache | *:--source-cache | *:--target-cache | *:--backing-cache | compare:-T | convert:-T | rebase:-T)
+    *:-t | *:--cache | *:--source-cache | *:--target-cache | *:--backing-cache | check:-T | compare:-T | convert:-T | rebase:-T)
         echo "none writeback writethrough directsync unsafe" ;;
     *:--format | *:--a-format | *:--b-format | *:--source-format | *:--target-format | *:--backing-format | *:--allow-format)
         echo "qcow2 raw" ;;
@@ -46,7 +49,7 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        bitmap | compare | convert | create | info | io | map | rebase)
+        bitmap | check | compare | convert | create | info | io | map | rebase)
             command=$word
             break
             ;;
@@ -58,7 +61,7 @@ _qimg() {
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options "$command")" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "bitmap compare convert create info io map rebase" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "bitmap check compare convert create info io map rebase" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
