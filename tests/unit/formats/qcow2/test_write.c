@@ -30,17 +30,18 @@ Test(qcow2_write, a_random_walk_reads_back_and_leaves_no_leak)
         const struct walk_layout *l = &walk_layouts[i];
         struct io_engine *engine = walk_fresh(l, i);
         uint64_t state = i * 977 + walk_seed();
-        for (unsigned round = 0; round < 3; round++) {
+        for (unsigned round = 0; round < 2; round++) {
             struct guest g;
             bool flushed;
             cr_assert_eq(walk_open(&g, l, engine), 0, "%s: %s", l->title, g.err.text);
             for (unsigned n = 0; n < (l->steps ? l->steps : 60); n++) {
                 const int rc = walk_step(&g, &state, &flushed);
                 cr_assert_eq(rc, 0, "%s: round %u step %u: %s", l->title, round, n, strerror(-rc));
-                const int64_t at = guest_differs(&g);
+                const int64_t at = n % 8 == 0 ? guest_differs(&g) : -1;
                 cr_assert_eq(at, -1, "%s: round %u step %u: byte %lld", l->title, round, n,
                              (long long)at);
             }
+            cr_assert_eq(guest_differs(&g), -1, "%s: round %u", l->title, round);
             cr_assert_eq(guest_close(&g), 0, "%s: %s", l->title, g.err.text);
             expect_sound(engine, l->title, false);
         }
@@ -175,7 +176,7 @@ static bool cut_hurts(const struct walk_layout *l, uint64_t seed)
         struct memory m = { 0 };
         struct io_engine *engine = walk_fresh(l, seed);
         finished = run_until(l, engine, point, seed, &m);
-        for (uint64_t cut = 0; cut < 12 && !hurt; cut++) {
+        for (uint64_t cut = 0; cut < 6 && !hurt; cut++) {
             const struct io_sim_cut how = { .survivors = IO_SIM_RANDOM, .seed = point * 64 + cut };
             struct io_engine *after;
             struct guest g;
@@ -201,7 +202,7 @@ Test(qcow2_write, each_barrier_that_is_dropped_is_missed, .timeout = 280)
             continue; /* test_meta.c */
         meta_test_dropped = 1u << site;
         for (uint64_t seed = 1; !hurt && seed < 40; seed++)
-            hurt = cut_hurts(&walk_layouts[seed % 2], seed);
+            hurt = cut_hurts(&walk_layouts[1], seed);
         meta_test_dropped = 0;
         cr_expect(meta_test_reached & 1u << site, "%s", meta_site_names[site]);
         cr_expect(hurt, "%s", meta_site_names[site]);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a cluster that lost its last reference waits for before it is used again, and the file
+ * before it is cut.
+ */
+#include <criterion/criterion.h>
+
+#include "meta_internal.h"
+#include "qcow2_verify.h"
+#include "qcow2_walk.h"
+
+static struct walk_layout layout_of(uint32_t cluster_size, unsigned refcount_bits)
+{
+    return (struct walk_layout){
+        .title = "plain",
+        .size = MiB,
+        .spec = { .version = 3, .cluster_size = cluster_size, .refcount_bits = refcount_bits }
+    };
+}
+
+static struct guest open_fresh(uint32_t cluster_size, unsigned refcount_bits,
+                               struct io_engine **engine)
+{
+    const struct walk_layout l = layout_of(cluster_size, refcount_bits);
+    struct guest g;
+
+    *engine = walk_fresh(&l, 1);
+    cr_assert_eq(walk_open(&g, &l, *engine), 0);
+    return g;
+}
+
+static uint64_t count_at(struct qcow2 *q, uint64_t off)
+{
+    uint64_t count;
+
+    cr_assert_eq(refcount_of(q, off >> q->header.cluster_bits, &count), 0);
+    return count;
+}
+
+static struct qimg_range one(const struct qcow2 *q, uint64_t off)
+{
+    return (struct qimg_range){ off, qcow2_cluster_size(q) };
+}
+
+Test(qcow2_release, a_cluster_is_used_again_only_when_its_release_is_durable)
+{
+    struct io_engine *engine;
+    struct guest g = open_fresh(4096, 16, &engine);
+    struct qcow2 *q = qcow2_of(g.image);
+    uint64_t off, other;
+
+    cr_assert_eq(clusters_alloc(q, 1, &off), 0);
+    cr_assert_eq(guest_flush(&g), 0);
+    cr_assert_eq(clusters_unref(q, one(q, off), RELEASE_KEEP), 0);
+    cr_expect_eq(count_at(q, off), 0, "as seen by who asks");
+    cr_assert_eq(clusters_alloc(q, 1, &other), 0);
+    cr_expect_neq(other, off);
+    cr_assert_eq(guest_flush(&g), 0);
+    cr_assert_eq(clusters_alloc(q, 1, &other), 0);
+    cr_expect_neq(other, off, "unlinked on disk, and still counted");
+    cr_assert_eq(guest_flush(&g), 0);
+    cr_assert_eq(clusters_alloc(q, 1, &other), 0);
+    cr_expect_eq(other, off);
+    guest_drop(&g);
+    io_engine_free(engine);
+}
+
+static uint64_t stamps;
+static bool reading;
+
+static uint64_t give_stamp(void *user)
+{
+    (void)user;
+    return ++stamps;
+}
+
+static bool has_passed(void *user, uint64_t stamp)
+{
+    (void)user;
+    return stamp > 0 && !reading;
+}
+
+Test(qcow2_release, a_read_under_way_keeps_clusters_from_being_used_again)
+{
+    static const struct read_pins pins = { .stamp = give_stamp, .passed = has_passed };
+    struct io_engine *engine;
+    struct guest g = open_fresh(4096, 16, &engine);
+    struct qcow2 *q = qcow2_of(g.image);
+    uint64_t off, other;
+
+    g.image->pins = &pins;
+    reading = true;
+    cr_assert_eq(clusters_alloc(q, 1, &off), 0);
+    cr_assert_eq(clusters_unref(q, one(q, off), RELEASE_PUNCH), 0);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(guest_flush(&g), 0);
+    cr_assert_eq(clusters_alloc(q, 1, &other), 0);
+    cr_expect_neq(other, off);
+    reading = false;
+    cr_assert_eq(guest_write(&g, (struct qimg_range){ 0, 512 }, 1), 0);
+    cr_assert_eq(guest_flush(&g), 0);
+    cr_assert_eq(clusters_alloc(q, 1, &other), 0);
+    cr_expect_eq(other, off);
+    guest_drop(&g);
+    io_engine_free(engine);
+}
+
+Test(qcow2_release, the_file_is_cut_behind_the_flush_that_lowered_the_counts)
+{
+    struct io_engine *engine;
+    struct guest g = open_fresh(4096, 16, &engine);
+    struct qcow2 *q = qcow2_of(g.image);
+    const struct qimg_range all = { 0, 64 * 4096 };
+    uint64_t cut_at = 0, last_sync = 0;
+    size_t count;
+
+    cr_assert_eq(guest_write(&g, all, 1), 0);
+    cr_assert_eq(guest_flush(&g), 0);
+    const uint64_t before = io_sim_size(engine, "disk");
+    cr_assert_eq(guest_discard(&g, all), 0);
+    meta_truncate_later(q, before - 32 * 4096);
+    cr_assert_eq(guest_close(&g), 0);
+    cr_expect_eq(io_sim_size(engine, "disk"), before - 32 * 4096);
+    const struct io_sim_entry *log = io_sim_log(engine, &count);
+    for (size_t i = 0; i < count && cut_at == 0; i++) {
+        if (log[i].op == IO_SIM_TRUNCATE && log[i].off == before - 32 * 4096)
+            cut_at = i;
+        else if (log[i].op == IO_SIM_SYNC)
+            last_sync = i;
+    }
+    for (uint64_t i = last_sync; i < cut_at; i++)
+        cr_expect_neq(log[i].op, IO_SIM_WRITE, "nothing is written between sync and cut");
+    const struct verdict v = qcow2_verify_file(engine, "disk");
+    cr_expect_eq(v.corruptions + v.leaks, 0, "%s", v.first);
+    io_engine_free(engine);
+}
+
+Test(qcow2_release, discarded_space_goes_back_to_the_file_system)
+{
+    struct io_engine *engine;
+    struct guest g = open_fresh(4096, 16, &engine);
+    uint64_t punched = 0;
+    size_t count;
+
+    cr_assert_eq(guest_write(&g, (struct qimg_range){ 0, 65536 }, 1), 0);
+    cr_assert_eq(guest_discard(&g, (struct qimg_range){ 0, 65536 }), 0);
+    cr_assert_eq(guest_close(&g), 0);
+    const struct io_sim_entry *log = io_sim_log(engine, &count);
+    for (size_t i = 0; i < count; i++)
+        punched += log[i].op == IO_SIM_PUNCH ? log[i].len : 0;
+    cr_expect_eq(punched, 65536);
+    io_engine_free(engine);
+}
