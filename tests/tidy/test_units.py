@@ -8,6 +8,8 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/formats/codec_deflate.c": "side by side in tests/unit/formats/test_codec.c",
     "src/formats/codec_isal.c": "side by side in tests/unit/formats/test_codec.c",
     "src/formats/codec_zstd.c": "tests/unit/formats/test_codec.c",
+    "src/formats/qcow2/meta_page.c": "through every write; tests/unit/formats/qcow2/test_meta.c",
+    "src/formats/qcow2/refcount_write.c": "tests/unit/formats/qcow2/test_{alloc,meta}.c",
     "src/chain/version.c": "a constant; tests/cli/test_package.py compares it",
 }
 
