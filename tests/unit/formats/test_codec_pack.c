@@ -16,7 +16,7 @@ static uint8_t plain[CLUSTER], packed[CLUSTER], again[CLUSTER];
 static void fill_text(void)
 {
     for (size_t i = 0; i < CLUSTER; i++)
-        plain[i] = (uint8_t)("some text, over and over; "[i % 26] + (i / 4096 % 3));
+        plain[i] = (uint8_t)((size_t) "some text, over and over; "[i % 26] + i / 4096 % 3);
 }
 
 static void fill_noise(void)
