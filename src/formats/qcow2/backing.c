@@ -33,6 +33,7 @@
 #include "base_limits.h"
 #include "cleanup.h"
 #include "head.h"
+#include "meta.h"
 
 static int write_out(const struct qcow2_head *head)
 {
@@ -75,12 +76,20 @@ int qcow2_set_backing(struct image *image, const char *name, const char *format,
     };
 
     int rc = check_request(q, head.name, head.format);
-    if (rc == 0)
-        rc = qcow2_head_plan(&head);
+    if (rc < 0)
+        return qimg_fail(err, -rc, "%s", strerror(-rc));
+    if (q->meta) { /* what the guest reads must not depend on the old name when the new one stands
+                    */
+        TRY(meta_flush(q, err));
+        head.header = q->header;
+    }
+    rc = qcow2_head_plan(&head);
     if (rc == 0)
         rc = write_out(&head);
     if (rc < 0)
         return qimg_fail(err, -rc, "%s", strerror(-rc));
     qcow2_head_adopt(&head, q);
+    if (q->meta)
+        meta_header_written(q);
     return 0;
 }

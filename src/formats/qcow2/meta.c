@@ -118,6 +118,11 @@ void header_changed_with(struct qcow2 *q, const uint8_t sector[QCOW2_SECTOR])
     q->meta->has_sector = q->meta->header_dirty = true;
 }
 
+void meta_header_written(struct qcow2 *q)
+{
+    q->meta->disk_header = q->header;
+}
+
 static void marked_text(struct meta *m, const char *why)
 {
     snprintf(m->corruption, sizeof(m->corruption),

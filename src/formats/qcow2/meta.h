@@ -123,6 +123,9 @@ void header_changed(struct qcow2 *q);
  * for extensions that change in the same flip. */
 void header_changed_with(struct qcow2 *q, const uint8_t sector[QCOW2_SECTOR]);
 
+/* Somebody else, behind a flush, made sector 0 say what q->header says. */
+void meta_header_written(struct qcow2 *q);
+
 /* The file is cut to @size bytes in (6) of the flush that follows the next one (meta_settle). */
 void meta_truncate_later(struct qcow2 *q, uint64_t size);
 

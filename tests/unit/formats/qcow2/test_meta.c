@@ -195,3 +195,48 @@ Test(qcow2_meta, every_single_fault_is_reported_and_harmless, .timeout = 200)
     }
     cr_expect_geq(faults, 120, "%u faults", faults);
 }
+
+/* Writes what the new, empty backing file must not hide, then re-points; stops after @point
+ * operations. */
+static bool repoint_until(const struct walk_layout *l, struct io_engine *engine, uint64_t point)
+{
+    struct guest g;
+
+    cr_assert_eq(walk_open(&g, l, engine), 0);
+    io_sim_stop_after(engine, io_sim_operations(engine) + point);
+    int rc = guest_write(&g, (struct qimg_range){ 0, 65536 }, 0x77);
+    if (rc == 0)
+        rc = qcow2_ops.set_backing(g.image, "empty", "raw", &g.err);
+    if (rc == 0)
+        rc = guest_write(&g, (struct qimg_range){ 65536, 512 }, 0x78);
+    if (rc == 0)
+        rc = guest_close(&g);
+    else
+        guest_drop(&g);
+    io_sim_stop_after(engine, UINT64_MAX);
+    return rc == 0;
+}
+
+Test(qcow2_meta, another_backing_file_is_named_only_when_what_was_copied_is_durable)
+{
+    struct walk_layout l = plain;
+    bool finished = false;
+
+    l.backing = true;
+    for (uint64_t point = 0; !finished; point++) {
+        struct io_engine *engine = walk_fresh(&l, 3);
+        finished = repoint_until(&l, engine, point);
+        for (unsigned cut = 0; cut < 6; cut++) {
+            const struct io_sim_cut how = { .survivors = IO_SIM_RANDOM, .seed = point * 64 + cut };
+            struct io_engine *after;
+            struct guest g;
+            cr_assert_eq(io_sim_power_cut(engine, &how, &after), 0);
+            cr_assert_eq(walk_open(&g, &l, after), 0);
+            if (strcmp(g.image->backing_name, "empty") == 0)
+                cr_expect_eq(g.model[0], 0x77, "cut at %lu", (unsigned long)point);
+            guest_drop(&g);
+            io_engine_free(after);
+        }
+        io_engine_free(engine);
+    }
+}
