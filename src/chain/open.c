@@ -298,5 +298,5 @@ const char *qimg_image_format(const struct qimg_image *image)
 const char *qimg_image_file(const struct qimg_image *image, unsigned layer)
 {
     const struct layer *l = &image->layers[layer];
-    return l->data_name ? l->data_name : l->name;
+    return l->data_name ? l->data_name : l->path;
 }

@@ -34,6 +34,15 @@ def test_map_of_an_overlay_of_each_layout(twin, layout):
         both_outputs(twin, *window, "top.qcow2")
 
 
+def test_the_file_is_named_that_holds_the_bytes(twin):
+    """Not the options by which it was opened: offsets are those of the file."""
+    top = images.chain(twin, 2)
+    both_outputs(twin, 'json:{"driver": "raw", "offset": 65536, "size": 32768, '
+                       '"file": {"driver": "file", "filename": "c0.raw"}}')
+    both_outputs(twin, 'json:{"driver": "qcow2", "backing": null, '
+                       f'"file": {{"driver": "file", "filename": "{top}"}}}}')
+
+
 @pytest.mark.parametrize("depth", (1, 2, 3, 8, 20))
 def test_map_of_chains(twin, depth):
     both_outputs(twin, images.chain(twin, depth))
