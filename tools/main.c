@@ -39,6 +39,17 @@ static void print_formats(void)
 
 static const struct opt_row global_rows[];
 
+/* Output that was lost is a failure, but for a reader that has seen enough. */
+static int close_output(const struct tool *tool, int code)
+{
+    errno = 0;
+    if (fclose(stdout) != 0 && errno != EPIPE) {
+        tool_fail(tool, "standard output: %s", strerror(errno));
+        return code ? code : EXIT_FAILED;
+    }
+    return code;
+}
+
 static int print_help(struct tool *tool, void *slot, const char *value)
 {
     (void)slot, (void)value;
@@ -53,29 +64,36 @@ static int print_help(struct tool *tool, void *slot, const char *value)
     for (const struct command *c = tool_commands; c->name; c++)
         printf("  %s - %s\n", c->name, c->summary);
     print_formats();
-    exit(fclose(stdout) ? EXIT_FAILED : EXIT_DONE);
+    exit(close_output(tool, EXIT_DONE));
 }
 
 static int print_version(struct tool *tool, void *slot, const char *value)
 {
     (void)slot, (void)value;
     tool_print_version(tool);
-    exit(fclose(stdout) ? EXIT_FAILED : EXIT_DONE);
+    exit(close_output(tool, EXIT_DONE));
 }
 
-static int set_engine(struct tool *tool, void *slot, const char *value)
+/* @origin is what the user knows @value by. */
+static int choose_engine(struct tool *tool, const char *origin, const char *value)
 {
     static const char *const names[] = { "auto", "io_uring", "threads" };
     static const enum qimg_engine engines[] = { QIMG_ENGINE_AUTO, QIMG_ENGINE_IO_URING,
                                                 QIMG_ENGINE_THREADS };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(value, names[i]) == 0) {
-            *(enum qimg_engine *)slot = engines[i];
+            tool->options.engine = engines[i];
             return EXIT_DONE;
         }
     }
-    return tool_fail_usage(tool, "--engine expects 'auto', 'io_uring' or 'threads', not '%s'",
+    return tool_fail_usage(tool, "%s expects 'auto', 'io_uring' or 'threads', not '%s'", origin,
                            value);
+}
+
+static int set_engine(struct tool *tool, void *slot, const char *value)
+{
+    (void)slot;
+    return choose_engine(tool, "--engine", value);
 }
 
 static int set_threads(struct tool *tool, void *slot, const char *value)
@@ -99,12 +117,13 @@ static const struct opt_row global_rows[] = {
     { OPT_CALL, 'h', "help", NULL, "display this help and exit", 0, print_help },
     { OPT_CALL, 'V', "version", NULL, "display the version and exit", 0, print_version },
     { OPT_IGNORED, 'T', "trace", "TRACE", "accepted for compatibility, not used", 0, NULL },
-    { OPT_FLAG, 'v', "verbose", NULL, "say on stderr what is done and by which engine",
+    { OPT_FLAG, 'v', "verbose", NULL,
+      "say on stderr what was read and written, and what helps to explain it",
       offsetof(struct tool, verbose), NULL },
     { OPT_CALL, 0, "engine", "ENGINE",
       "do input and output by 'io_uring' or 'threads' (default: auto, or the\n"
       "environment variable QIMG_ENGINE)",
-      offsetof(struct tool, options.engine), set_engine },
+      0, set_engine },
     { OPT_CALL, 0, "threads", "N", "use at most N worker threads (default: one a processor)",
       offsetof(struct tool, options.threads), set_threads },
     { OPT_CALL, 0, "map-budget", "SIZE", "memory for the merged map of each chain (default: 32M)",
@@ -147,7 +166,7 @@ static int run_as(struct tool *tool, const struct command *command, int argc, ch
 static int dispatch(struct tool *tool, int argc, char **argv)
 {
     const char *engine = getenv("QIMG_ENGINE");
-    if (engine && *engine && set_engine(tool, &tool->options.engine, engine))
+    if (engine && *engine && choose_engine(tool, "QIMG_ENGINE", engine))
         return EXIT_FAILED;
     if (strcmp(tool->name, "qemu-io") == 0) {
         tool->command = find_command("io");
@@ -162,17 +181,6 @@ static int dispatch(struct tool *tool, int argc, char **argv)
     if (!command)
         return tool_fail_usage(tool, "Command not found: %s", argv[optind]);
     return run_as(tool, command, operands, argv + optind);
-}
-
-/* Output that was lost is a failure, but for a reader that has seen enough. */
-static int close_output(const struct tool *tool, int code)
-{
-    errno = 0;
-    if (fclose(stdout) != 0 && errno != EPIPE) {
-        tool_fail(tool, "standard output: %s", strerror(errno));
-        return code ? code : EXIT_FAILED;
-    }
-    return code;
 }
 
 int main(int argc, char **argv)

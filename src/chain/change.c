@@ -49,7 +49,7 @@ static int change(struct chain_write write, struct qimg_error *err)
     TRY(check_writable(image, err));
     const int rc = context_borrow_queue(image->context, &queue);
     if (rc < 0)
-        return qimg_fail_errno(err, -rc, "Could not set up I/O");
+        return context_fail_queue(image->context, rc, err);
     struct write_lane lane = { .queue = queue };
     write.lane = &lane;
     write.complete = change_done;

@@ -73,6 +73,7 @@ static enum io_engine_choice engine_choice(enum qimg_engine engine)
 static int context_fill(struct qimg_context *context, const struct qimg_context_options *options)
 {
     context->map_budget = options->map_budget ? options->map_budget : LIMIT_MAP_BUDGET;
+    context->engine_choice = options->engine;
     context->note = options->note;
     context->note_user = options->note_user;
     TRY(copy_gate(&options->gate, &context->gate));
@@ -150,6 +151,14 @@ void context_note(const struct qimg_context *context, enum qimg_note_level level
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     context->note(context->note_user, level, text);
+}
+
+int context_fail_queue(const struct qimg_context *context, int rc, struct qimg_error *err)
+{
+    if (context->engine_choice != QIMG_ENGINE_IO_URING)
+        return qimg_fail_errno(err, -rc, "Could not make an I/O queue");
+    (void)qimg_fail_errno(err, -rc, "Could not make an I/O queue of io_uring");
+    return qimg_hint(err, "To do without io_uring: --engine=threads");
 }
 
 int context_borrow_queue(struct qimg_context *context, struct io_queue **out)

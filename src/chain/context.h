@@ -17,6 +17,7 @@ struct queue_pool {
 
 struct qimg_context {
     struct io_engine *engine;
+    enum qimg_engine engine_choice;
     struct workers *workers;
     uint64_t map_budget;
     struct qimg_gate_options gate; /* lists and strings are the context's own copies */
@@ -32,5 +33,8 @@ void context_note(const struct qimg_context *context, enum qimg_note_level level
 /* A queue for one call; give it back with nothing under way. Returns 0 or a negative errno. */
 MUST_CHECK int context_borrow_queue(struct qimg_context *context, struct io_queue **out);
 void context_return_queue(struct qimg_context *context, struct io_queue *queue);
+
+/* Says that a queue could not be made, for the negative errno @rc; returns it. */
+int context_fail_queue(const struct qimg_context *context, int rc, struct qimg_error *err);
 
 #endif

@@ -484,7 +484,7 @@ static int window_open(struct window *w, struct qimg_error *err)
     w->in_worker = copy_in_worker(job);
     int rc = io_queue_new(job->context->engine, &profile, &w->queue);
     if (rc < 0)
-        return qimg_fail_errno(err, -rc, "I/O queue");
+        return context_fail_queue(job->context, rc, err);
     for (unsigned i = 0; i < job->window; i++) {
         w->slots[i].queue = w->queue;
         w->slots[i].index = i;

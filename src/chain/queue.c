@@ -36,7 +36,7 @@ static int read_queued(struct qimg_image *image, struct qimg_range want, void *b
     struct io_queue *queue = NULL;
     const int rc = context_borrow_queue(image->context, &queue);
     if (rc < 0)
-        return qimg_fail_errno(err, -rc, "Could not set up I/O");
+        return context_fail_queue(image->context, rc, err);
     struct sync_read sync = { .read = { .image = image,
                                         .queue = queue,
                                         .guest_off = want.off,
@@ -169,7 +169,7 @@ int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue *
     int rc = queue->slots ? io_queue_new(image->context->engine, &profile, &queue->io) : -ENOMEM;
     if (rc < 0) {
         qimg_queue_free(queue);
-        return qimg_fail_errno(err, -rc, "Could not set up I/O");
+        return context_fail_queue(image->context, rc, err);
     }
     queue->lane.queue = queue->io;
     for (unsigned i = 0; i < depth; i++) {
