@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Progress and the two ways to ask a running job: SIGUSR1 (how far?) and SIGINT (stop).
+ * Progress and the two ways to ask a running job: SIGUSR1 (how far?), and SIGINT,
+ * SIGTERM or SIGHUP (stop).
  */
 #include "progress.h"
 
@@ -103,8 +104,13 @@ void progress_end(struct progress *progress)
 
 void progress_catch_interrupt(void)
 {
-    catch_signal(SIGINT, on_interrupt);
-    catch_signal(SIGTERM, on_interrupt);
+    static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
+    for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
+        struct sigaction was;
+        /* nohup(1), or a shell that runs us in the background, had it ignored */
+        if (sigaction(stops[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+            catch_signal(stops[i], on_interrupt);
+    }
 }
 
 void progress_die_if_interrupted(void)

@@ -25,14 +25,15 @@ void progress_start(struct progress *progress);
 
 void progress_set(struct progress *progress, float percent);
 
-/* For jobs: a qimg_progress_fn whose user is the struct progress. Stops the job once SIGINT
+/* For jobs: a qimg_progress_fn whose user is the struct progress. Stops the job once a signal
  * was caught (see progress_catch_interrupt). */
 int progress_job(void *user, uint64_t done, uint64_t total);
 
 /* Prints the line end. */
 void progress_end(struct progress *progress);
 
-/* From now on SIGINT and SIGTERM stop jobs, so that targets are left consistent. */
+/* From now on SIGINT, SIGTERM and SIGHUP stop jobs, so that targets are left consistent. What the
+ * caller of the program had ignored stays ignored. */
 void progress_catch_interrupt(void);
 
 /* Dies by the signal that was caught, as a program without a handler would have. */

@@ -89,3 +89,57 @@ def test_output_to_a_full_device_is_an_error(twin):
         done = subprocess.run([run.ours().path, "map", "--output=json", top], cwd=twin.theirs,
                               stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("option", (["--help"], ["--version"], ["map", "--help"]))
+def test_help_that_is_lost_says_so(qimg, option):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([qimg.path, *option], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "standard output: No space left on device" in done.stderr
+
+
+def slow_convert(twin, *options, ignored=()):
+    """A convert that takes seconds, once its target has been begun."""
+    images.real_data(twin.theirs / "real", 8)
+
+    def dispositions():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
+    command = [run.ours().path, "convert", "-r", "2M", *options, "real", "out.raw"]
+    process = subprocess.Popen(command, cwd=twin.theirs, preexec_fn=dispositions)
+    until = time.monotonic() + 10
+    out = twin.theirs / "out.raw"
+    while not (out.exists() and out.stat().st_blocks) and time.monotonic() < until:
+        time.sleep(0.01)
+    return process
+
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("number", STOPS, ids=lambda n: n.name)
+def test_a_stopped_convert_removes_its_target(twin, number):
+    process = slow_convert(twin)
+    process.send_signal(number)
+    assert process.wait(20) == -number
+    assert not (twin.theirs / "out.raw").exists()
+
+
+def test_a_stopped_convert_keeps_a_target_that_it_did_not_create(twin):
+    (twin.theirs / "out.raw").write_bytes(b"")
+    (twin.theirs / "out.raw").open("r+b").truncate(8 << 20)
+    process = slow_convert(twin, "-n")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == -signal.SIGTERM
+    assert (twin.theirs / "out.raw").stat().st_size == 8 << 20
+
+
+@pytest.mark.parametrize("number", STOPS, ids=lambda n: n.name)
+def test_signals_that_were_ignored_stay_so(twin, number):
+    """As under nohup, or in the background of a script."""
+    process = slow_convert(twin, ignored=(number,))
+    process.send_signal(number)
+    assert process.wait(20) == 0
+    assert (twin.theirs / "out.raw").read_bytes() == (twin.theirs / "real").read_bytes()
