@@ -55,9 +55,9 @@ const struct opt_row opt_gate_rows[] = {
       offsetof(struct tool, allow_formats), add_to_list },
     { OPT_CALL, 0, "max-depth", "N", "open at most N images of a chain (default: 4096)",
       offsetof(struct tool, options.gate.max_depth), set_depth },
-    { OPT_FLAG, 0, "no-backing", NULL, "open no backing files",
+    { OPT_FLAG, 0, "no-backing", NULL, "open no backing files: what would need one fails",
       offsetof(struct tool, options.gate.no_backing), NULL },
-    { OPT_FLAG, 0, "no-data-file", NULL, "open no external data files",
+    { OPT_FLAG, 0, "no-data-file", NULL, "open no external data files: what would need one fails",
       offsetof(struct tool, options.gate.no_data_file), NULL },
     OPT_ROWS_END,
 };
