@@ -175,6 +175,12 @@ static int set_window(struct layer *layer, const struct location *place, struct 
 
 /* --- one layer ----------------------------------------------------------------------------- */
 
+/* A dirty image is repaired when it is opened for writing; QEMU prints these lines bare. */
+static void repaired(void *user, const char *text)
+{
+    context_note(user, QIMG_NOTE_PLAIN, "%s", text);
+}
+
 static int open_format(struct qimg_context *context, const struct open_request *request,
                        struct io_file *file, struct layer *layer, struct qimg_error *err)
 {
@@ -193,7 +199,9 @@ static int open_format(struct qimg_context *context, const struct open_request *
 
     const struct image_open_options how = { .writable = options->writable,
                                             .info_only = options->info_only,
-                                            .check = options->check };
+                                            .check = options->check,
+                                            .said = repaired,
+                                            .user = context };
     TRY(ops->open(file, &how, &layer->image, err));
     layer->probed = probed;
     if (probed && request->reference)

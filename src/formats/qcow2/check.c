@@ -344,3 +344,28 @@ int qcow2_check(struct image *image, const struct check_request *request,
         return qimg_fail_errno(err, -rc, "Check failed");
     return request->fix == QIMG_CHECK_FIX_NONE ? 0 : reload(q, err);
 }
+
+/* --- dirty images
+ * ------------------------------------------------------------------------------------ */
+
+static void pass_on(void *user, const struct qimg_check_finding *finding)
+{
+    const struct image_open_options *options = user;
+
+    if (options->said)
+        options->said(options->user, finding->text);
+}
+
+int qcow2_repair_dirty(struct qcow2 *q, const struct image_open_options *options,
+                       struct qimg_error *err)
+{
+    const struct check_request request = { .fix = QIMG_CHECK_FIX_ALL,
+                                           .finding = pass_on,
+                                           .user = (void *)(uintptr_t)options };
+    struct qimg_check_result result;
+    int rc = qcow2_check(&q->image, &request, &result, err);
+
+    if (rc == 0 && result.check_errors)
+        rc = -EIO;
+    return rc < 0 ? qimg_fail_errno(err, -rc, "Could not repair dirty image") : 0;
+}

@@ -233,13 +233,16 @@ static int clear_unknown_autoclear(struct qcow2 *q, struct qimg_error *err)
     return 0;
 }
 
-static int refuse_dirty(const struct qcow2 *q, struct qimg_error *err)
+/* Counts of an image that was not closed cleanly may lie: they are put right before anything
+ * trusts them. */
+static int repair_dirty(struct qcow2 *q, const struct image_open_options *options,
+                        struct qimg_error *err)
 {
     if (!q->writable || q->checking || !(q->header.incompatible & QCOW2_INCOMPAT_DIRTY))
         return 0;
-    qimg_fail_errno(err, ENOTSUP, "Could not repair dirty image");
-    return qimg_hint(err, "The image was not closed cleanly. It can be read as it is; before it is "
-                          "written, repair it with 'qemu-img check -r all'.");
+    TRY(qcow2_repair_dirty(q, options, err));
+    qcow2_snapshots_release(&q->snapshots); /* their table may have been written anew */
+    return qcow2_snapshots_load(q, err);
 }
 
 /* --- open --------------------------------------------------------------------------------------
@@ -262,7 +265,7 @@ static int check_header(const struct qcow2 *q, uint64_t file_size, struct qimg_e
     return qcow2_header_check(&h, q->writable, file_size, err);
 }
 
-static int load(struct qcow2 *q, struct qimg_error *err)
+static int load(struct qcow2 *q, const struct image_open_options *options, struct qimg_error *err)
 {
     uint8_t head[HEAD_BYTES];
     struct reader area;
@@ -289,7 +292,7 @@ static int load(struct qcow2 *q, struct qimg_error *err)
     if (!q->checking)
         TRY(qcow2_snapshots_load(q, err));
     TRY(qcow2_bitmaps_load(q, err));
-    TRY(refuse_dirty(q, err));
+    TRY(repair_dirty(q, options, err));
     return clear_unknown_autoclear(q, err);
 }
 
@@ -307,7 +310,7 @@ static int qcow2_open(struct io_file *file, const struct image_open_options *opt
     q->info_only = options->info_only;
     q->checking = options->check;
     q->may_be_holes = -1;
-    const int rc = load(q, err);
+    const int rc = load(q, options, err);
     if (rc < 0) {
         image->file = NULL; /* stays the caller's */
         return rc;

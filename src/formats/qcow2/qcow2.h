@@ -237,6 +237,10 @@ int qcow2_set_backing(struct image *image, const char *name, const char *format,
 int qcow2_check(struct image *image, const struct check_request *request,
                 struct qimg_check_result *result, struct qimg_error *err);
 
+/* Mends all that can be; what is found is told through @options->said. */
+MUST_CHECK int qcow2_repair_dirty(struct qcow2 *q, const struct image_open_options *options,
+                                  struct qimg_error *err);
+
 /* --- open.c --------------------------------------------------------------------------------- */
 
 extern const struct format_ops qcow2_ops;

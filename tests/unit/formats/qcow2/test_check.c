@@ -122,6 +122,69 @@ Test(qcow2_check, the_corrupt_bit_stays_where_something_is_left)
     io_engine_free(engine);
 }
 
+static void listen(void *user, const char *text)
+{
+    strncat(user, text, 200);
+}
+
+Test(qcow2_check, a_dirty_image_is_repaired_when_it_is_opened_for_writing)
+{
+    const struct io_open_options file_how = { .writable = true };
+    char said[2000] = "";
+    const struct image_open_options how = { .writable = true, .said = listen, .user = said };
+    struct build_qcow2 s = spec;
+    struct qimg_error err;
+    struct io_file *file;
+    struct image *image;
+
+    s.incompatible = QCOW2_INCOMPAT_DIRTY;
+    struct built built = build_qcow2(&s);
+    const uint64_t block = load_be64(built.bytes + built.reftable_off);
+    const struct build_patch patch = { block, 2, 0 }; /* the header is not counted */
+    s.patches = &patch;
+    s.patch_count = 1;
+    struct io_engine *engine = check_machine(&s);
+    cr_assert_eq(io_file_open(engine, "disk", &file_how, &file), 0);
+    cr_assert_eq(qcow2_ops.open(file, &how, &image, &err), 0, "%s", err.text);
+    cr_expect_eq(strncmp(said, "ERROR cluster 0 refcount=0 reference=1", 38), 0, "%s", said);
+    cr_expect_eq(qcow2_of(image)->header.incompatible, 0);
+    cr_expect_eq(qcow2_of(image)->snapshots.count, 1);
+    cr_expect_neq(qcow2_of(image)->header.reftable_off, built.reftable_off, "rebuilt elsewhere");
+    image_close(image);
+    struct checked c = check_disk(engine, look);
+    cr_expect_str_eq(c.said, "");
+    checked_release(&c);
+    built_release(&built);
+    io_engine_free(engine);
+}
+
+Test(qcow2_check, a_dirty_image_that_cannot_be_repaired_is_not_opened_for_writing)
+{
+    const struct io_open_options file_how = { .writable = true };
+    const struct image_open_options how = { .writable = true };
+    struct build_qcow2 s = spec;
+    unsigned refused = 0;
+
+    s.incompatible = QCOW2_INCOMPAT_DIRTY;
+    for (uint64_t n = 1; n < 40; n++) {
+        struct io_engine *engine = check_machine(&s);
+        struct qimg_error err;
+        struct io_file *file;
+        struct image *image;
+        io_sim_fault(engine, n, IO_SIM_EIO, true);
+        cr_assert_eq(io_file_open(engine, "disk", &file_how, &file), 0);
+        if (qcow2_ops.open(file, &how, &image, &err) == 0) {
+            cr_expect_eq(qcow2_of(image)->header.incompatible, 0, "operation %u", (unsigned)n);
+            image_close(image);
+        } else {
+            refused += strcmp(err.text, "Could not repair dirty image: Input/output error") == 0;
+            io_file_close(file);
+        }
+        io_engine_free(engine);
+    }
+    cr_expect_gt(refused, 5);
+}
+
 /* Every byte of metadata broken in turn: whatever is said, repair twice, and what the second run
  * still finds the third finds too (nothing gets worse, nothing loops, nothing crashes). */
 Test(qcow2_check, any_broken_byte_of_metadata_is_survived_and_repair_converges)

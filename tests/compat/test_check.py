@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`check` and its repairs on sound and broken images: the same findings, numbers and exit codes as
+QEMU's; and where qimg repairs, it leaves what QEMU finds clean and the guest sees unchanged."""
+import shutil
+
+import pytest
+
+from compat import normalise
+from pylib import images, run
+from pylib.paths import LONG
+from pylib.qcow2_break import break_one, set_bit
+
+SEEDS = 400 if LONG else 8
+BROKEN = ("v2", "v3", "c512", "c4k", "c2M", "r1", "r2", "r8-c512", "r64-c4k", "ext", "ext-c16k",
+          "zstd-c4k", "data")
+
+
+def make(twin, layout):
+    """An image of the layout, with a snapshot where it may have one and something over it."""
+    name = images.make(twin, images.LAYOUTS[layout])
+    if "data" not in layout and layout != "r1":
+        twin.img("snapshot", "-c", "s1", name)
+        twin.io(name, "write -q -P 9 64k 130k", "discard -q 1M 64k", options=("-f", "qcow2"))
+    return name
+
+
+def say(result):
+    return f"exit {result.code}\n{result.out}{result.err}"
+
+
+@pytest.mark.parametrize("layout", images.LAYOUTS)
+def test_sound_images(twin, layout):
+    name = make(twin, layout)
+    twin.read("check", name)
+    twin.read("check", "--output=json", name)
+    twin.read("check", "-q", name)
+    twin.write("check", "-r", "all", name)
+    twin.same_file(name)
+
+
+@pytest.mark.parametrize("layout", ("v2", "v3", "c4k", "ext"))
+def test_images_with_bitmaps_and_backing_files(twin, layout):
+    images.make(twin, images.LAYOUTS[layout], "base.qcow2")
+    twin.img("create", "-q", "-f", "qcow2", "-o", images.LAYOUTS[layout], "-b", "base.qcow2", "-F",
+             "qcow2", "top.qcow2")
+    twin.io("top.qcow2", "write -q -P 9 32k 64k", options=("-f", "qcow2"))
+    if layout != "v2":
+        twin.img("bitmap", "--add", "top.qcow2", "b0")
+        twin.img("bitmap", "--add", "-g", "512", "top.qcow2", "b1")
+    twin.read("check", "top.qcow2")
+
+
+def repaired(directory, name, how, program, whose):
+    """A copy, repaired; returns the copy's name and what was said."""
+    copy = f"{whose}-{how}-{name}"
+    shutil.copy(directory / name, directory / copy)
+    result = program.at(directory)("check", "-r", how, copy)
+    result.out = result.out.replace(copy, name)
+    result.err = result.err.replace(copy, name)
+    return copy, result
+
+
+def summary(result):
+    """stdout; a snapshot table that is written anew has another place in each program."""
+    moved = "snapshot table" in result.err
+    return [line for line in result.out.splitlines() if not (moved and "end offset" in line)]
+
+
+def check_repair(directory, name, how, what):
+    mine, ours = repaired(directory, name, how, run.as_qemu_img(), "ours")
+    _, theirs = repaired(directory, name, how, run.qemu_img(), "theirs")
+    if theirs.code == 0:
+        assert (ours.code, summary(ours)) == (0, summary(theirs)), \
+            f"{what} -r {how}\n{say(ours)}{say(theirs)}"
+    assert ours.code in (0, theirs.code), f"{what} -r {how}\n{say(ours)}{say(theirs)}"
+    again = run.as_qemu_img().at(directory)("check", "-r", how, mine)
+    if ours.code == 0:
+        assert again.code == 0 and "Repairing" not in again.err, f"{what}: twice\n{say(again)}"
+        verdict = run.qemu_img(directory)("check", mine)
+        assert verdict.code == 0, f"{what} -r {how}\n{say(ours)}{say(verdict)}"
+    readable = run.qemu_img(directory)("compare", name, name)
+    if readable.code == 0:
+        same = run.qemu_img(directory)("compare", name, mine)
+        assert same.code == 0, f"{what} -r {how}: the guest sees something else\n{say(ours)}"
+
+
+@pytest.mark.parametrize("layout", BROKEN)
+def test_one_broken_field(twin, layout):
+    name = make(twin, layout)
+    whole = twin.theirs / name
+    for seed in range(SEEDS):
+        shutil.copy(whole, twin.theirs / "broken.qcow2")
+        what = f"{layout}, seed {seed}: " + break_one(twin.theirs / "broken.qcow2", seed)
+        for args in (("check",), ("check", "--output=json")):
+            mine = run.as_qemu_img().at(twin.theirs)(*args, "broken.qcow2")
+            oracle = run.qemu_img().at(twin.theirs)(*args, "broken.qcow2")
+            assert normalise.ours(mine) == normalise.theirs(oracle), \
+                f"{what}\n{say(mine)}---\n{say(oracle)}"
+        for how in ("leaks", "all"):
+            check_repair(twin.theirs, "broken.qcow2", how, what)
+
+
+@pytest.mark.parametrize("bit", (0, 1))
+def test_dirty_and_corrupt_images(twin, bit):
+    name = make(twin, "v3")
+    set_bit(twin.theirs / name, bit)
+    twin.read("check", name)
+    twin.write("check", "-r", "leaks", name)
+    twin.same_file(name)
+
+
+def test_a_truncated_image_is_mended_so_that_it_reads_the_same(twin):
+    name = make(twin, "v3")
+    broken = twin.theirs / "cut.qcow2"
+    data = (twin.theirs / name).read_bytes()
+    broken.write_bytes(data[:len(data) - 5 * 65536])
+    check_repair(twin.theirs, "cut.qcow2", "all", "cut")
+    after = run.qemu_img(twin.theirs)("check", "ours-all-cut.qcow2")
+    assert after.code == 0, say(after)
+
+
+def test_an_undone_repair_leaves_the_very_file(twin, qimg):
+    name = make(twin, "v3")
+    for seed in range(SEEDS):
+        broken = qimg.cwd / "broken.qcow2"
+        shutil.copy(twin.theirs / name, broken)
+        what = break_one(broken, seed)
+        before = broken.read_bytes()
+        result = qimg("check", "-r", "all", "--undo", "undo", "broken.qcow2")
+        if broken.read_bytes() == before:
+            assert not (qimg.cwd / "undo").exists() or "repaired" in result.out
+            (qimg.cwd / "undo").unlink(missing_ok=True)
+            continue
+        qimg("check", "--undo-apply", "undo", "broken.qcow2").ok()
+        assert broken.read_bytes() == before, f"seed {seed}: {what}"
+        (qimg.cwd / "undo").unlink()
+
+
+def test_formats_without_a_check(twin):
+    (twin.theirs / "a.raw").write_bytes(bytes(4096))
+    twin.read("check", "-f", "raw", "a.raw")
+    twin.read("check", "-f", "raw", "--output=json", "a.raw")
+
+
+def test_wrong_usage(twin):
+    make(twin, "v3")
+    for args in (("nox",), (), ("a.qcow2", "b"), ("-f", "nosuch", "a.qcow2"),
+                 ("-T", "foo", "a.qcow2"), ("-U", "-r", "all", "a.qcow2")):
+        twin.read("check", *args)
