@@ -6,6 +6,7 @@ _qimg_options() {
     local common="-h --help --object $gate"
     case $1 in
     "") echo "-h --help -V --version -T --trace -v --verbose --engine --threads --map-budget --compat $gate" ;;
+    amend) echo "$common -o --options -f --format --image-opts -t --cache --force -p --progress -q --quiet" ;;
     bitmap) echo "$common -f --format --image-opts --add -g --granularity --remove --clear --enable --disable --merge
         -b --source-file -F --source-format -q --quiet" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
@@ -22,6 +23,8 @@ _qimg_options() {
     map) echo "$common -f --format --image-opts -s --start-offset -l --max-length --output -U --force-share" ;;
     rebase) echo "$common -f --format --image-opts -t --cache -b --backing -B --backing-format
         -T --backing-cache -u --backing-unsafe -U --force-share -p --progress -q --quiet" ;;
+    resize) echo "$common -f --format --image-opts --shrink --preallocation -q --quiet" ;;
+    snapshot) echo "$common -f --format --image-opts -U --force-share -l --list -c --create -a --apply -d --delete -q --quiet" ;;
     esac
 }
 
@@ -32,6 +35,7 @@ _qimg_values() {
     check:-r | check:--repair) echo "leaks all" ;;
     *:--engine) echo "auto io_uring threads" ;;
     *:--compat) echo "qemu" ;;
+    *:--preallocation) echo "off metadata falloc full" ;;
     io:-i | io:--aio) echo "threads native io_uring" ;;
     io:-d | io:--discard) echo "ignore unmap" ;;
     *:-t | *:--cache | *:--source-cache | *:--target-cache | *:--backing-cache | check:-T | compare:-T | convert:-T | rebase:-T)
@@ -49,7 +53,7 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        bitmap | check | compare | convert | create | info | io | map | rebase)
+        amend | bitmap | check | compare | convert | create | info | io | map | rebase | resize | snapshot)
             command=$word
             break
             ;;
@@ -61,7 +65,7 @@ _qimg() {
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options "$command")" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "bitmap check compare convert create info io map rebase" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "amend bitmap check compare convert create info io map rebase resize snapshot" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")

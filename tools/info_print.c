@@ -307,6 +307,11 @@ static void human_node(FILE *file, const struct qimg_info *info, unsigned indent
     info_print_specific(file, info, indent);
 }
 
+void info_print_snapshots(FILE *file, const struct qimg_info *info)
+{
+    human_snapshots(file, info, 0);
+}
+
 void info_print_human(FILE *file, const struct qimg_info *info, bool limits)
 {
     human_node(file, info, 0, limits);

@@ -15,4 +15,7 @@ void info_print_human(FILE *file, const struct qimg_info *info, bool limits);
 /* "Format specific information:" and what is below, where there is any. */
 void info_print_specific(FILE *file, const struct qimg_info *info, unsigned indent);
 
+/* The list alone; nothing where there is none. */
+void info_print_snapshots(FILE *file, const struct qimg_info *info);
+
 #endif

@@ -5,6 +5,7 @@
 #ifndef QIMG_QIMG_H
 #define QIMG_QIMG_H
 
+#include "qimg/admin.h"
 #include "qimg/bitmap.h"
 #include "qimg/check.h"
 #include "qimg/context.h"

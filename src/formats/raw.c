@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "admin.h"
 #include "bits.h"
 #include "checked.h"
 
@@ -151,4 +152,5 @@ const struct format_ops raw_ops = {
     .set_backing = raw_set_backing,
     .create = raw_create,
     .write = &raw_write_ops,
+    .admin = &raw_admin_ops,
 };

@@ -20,13 +20,10 @@ from pylib.paths import QEMU_IMG, QIMG
 GOLDEN = Path(__file__).parent / "golden"
 
 LATER = {  # pattern of what qimg does not do yet: (why, cases without any part of ours)
-    r"qemu-img amend": ("changes features in place", 4),
     r"qemu-img bench": ("measures", 2),
     r"qemu-img commit": ("writes into the base", 4),
     r"qemu-img dd": ("copies by blocks", 2),
     r"qemu-img measure": ("predicts sizes", 7),
-    r"qemu-img resize": ("changes the size", 6),
-    r"qemu-img snapshot": ("changes internal snapshots", 5),
     r"qemu-img rebase -b (?:base\.qcow2 -F|\"\" | top|nox)": ("copies clusters", 1),
     r"qemu-img convert (?=.*-O qcow2)(?!-C|-O qcow2 -B base.qcow2 top)": ("writes qcow2", 1),
 }

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin.h"
 #include "base_limits.h"
 #include "bitmap_verbs.h"
 #include "cleanup.h"
 #include "meta_internal.h"
 #include "qcow2.h"
+#include "shadow.h"
 
 #define HEAD_BYTES 4096 /* holds the header and all extensions of nearly every image */
 
@@ -20,6 +22,19 @@ static int qcow2_probe(const uint8_t *head, size_t len)
     if (len < 8)
         return 0;
     return load_be32(head) == QCOW2_MAGIC && load_be32(head + 4) >= 2 ? 100 : 0;
+}
+
+/* What load() fills in. */
+static void release_loaded(struct qcow2 *q)
+{
+    free(TAKE(q->image.backing_name));
+    free(TAKE(q->image.backing_format));
+    free(TAKE(q->image.data_file_name));
+    free(TAKE(q->unknown_header));
+    free(TAKE(q->l1));
+    qcow2_extensions_release(&q->extensions);
+    qcow2_snapshots_release(&q->snapshots);
+    qcow2_bitmaps_release(&q->bitmaps);
 }
 
 static void qcow2_close(struct image *image)
@@ -31,14 +46,7 @@ static void qcow2_close(struct image *image)
     meta_close(q);
     io_file_close(image->file);
     io_file_close(image->data_file);
-    free(image->backing_name);
-    free(image->backing_format);
-    free(image->data_file_name);
-    free(q->unknown_header);
-    free(q->l1);
-    qcow2_extensions_release(&q->extensions);
-    qcow2_snapshots_release(&q->snapshots);
-    qcow2_bitmaps_release(&q->bitmaps);
+    release_loaded(q);
     free(q);
 }
 
@@ -296,6 +304,15 @@ static int load(struct qcow2 *q, const struct image_open_options *options, struc
     return clear_unknown_autoclear(q, err);
 }
 
+int qcow2_reload(struct qcow2 *q, struct qimg_error *err)
+{
+    const struct image_open_options options = { .writable = q->writable };
+
+    release_loaded(q);
+    q->may_be_holes = -1;
+    return load(q, &options, err);
+}
+
 static int qcow2_open(struct io_file *file, const struct image_open_options *options,
                       struct image **out, struct qimg_error *err)
 {
@@ -334,5 +351,6 @@ const struct format_ops qcow2_ops = {
     .change_bitmaps = qcow2_change_bitmaps,
     .check = qcow2_check,
     .create = qcow2_create,
+    .admin = &qcow2_admin_ops,
     .write = &qcow2_write_ops,
 };

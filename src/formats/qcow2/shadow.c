@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See shadow.h. Order of writes: everything of the shadow in any order; sync; sector 0; sync;
+ * truncation and punching.
+ */
+#include "shadow.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base_limits.h"
+#include "cleanup.h"
+
+#define BUFFER_BYTES (1 * MiB)
+#define GATHER_BYTES (4 * MiB) /* a shadow up to this size is moved once more */
+#define MAX_RELEASED 262144    /* runs that are punched; more are free all the same */
+
+static uint64_t to_clusters(const struct shadow *s, uint64_t bytes)
+{
+    return div_up(bytes, qcow2_cluster_size(s->q));
+}
+
+/* --- life --------------------------------------------------------------------------------------
+ */
+
+static int place_block(void *user, uint64_t *host_off)
+{
+    return shadow_alloc(user, 1, host_off);
+}
+
+static int find_start(struct shadow *s)
+{
+    TRY(shadow_counts_end(&s->counts, &s->counted_end));
+    if (s->where == SHADOW_INSIDE) {
+        s->next = 1;
+        TRY(shadow_counts_load(&s->old, s->q));
+        s->counts.budget = s->old.budget = SIZE_MAX;
+        return 0;
+    }
+    s->next = s->counted_end;
+    if (!s->q->image.file->is_device)
+        s->next = max_u64(s->next, to_clusters(s, s->file_size));
+    s->first = s->next << s->q->header.cluster_bits;
+    return 0;
+}
+
+int shadow_begin(struct shadow *s, struct qcow2 *q, enum shadow_where where)
+{
+    struct io_stat st;
+
+    *s = (struct shadow){ .q = q, .header = q->header, .where = where };
+    TRY(io_stat(q->image.file, &st));
+    s->file_size = st.size;
+    s->device_end =
+        q->image.file->is_device ? st.size >> q->header.cluster_bits : (uint64_t)1 << 47;
+    s->buffer = io_buffer_new(BUFFER_BYTES);
+    if (!s->buffer)
+        return -ENOMEM;
+    TRY(shadow_counts_load(&s->counts, q));
+    s->counts.place = place_block;
+    s->counts.user = s;
+    return find_start(s);
+}
+
+void shadow_leave_gap(struct shadow *s, uint64_t clusters)
+{
+    if (s->where == SHADOW_BEHIND && !s->q->image.file->is_device)
+        s->next += clusters;
+}
+
+void shadow_end(struct shadow *s)
+{
+    if (s->grown && !s->flipped && !s->q->image.file->is_device)
+        (void)!io_truncate(s->q->image.file, s->file_size);
+    shadow_counts_release(&s->counts);
+    shadow_counts_release(&s->old);
+    range_vec_release(&s->taken);
+    range_vec_release(&s->released);
+    range_vec_release(&s->unwritten);
+    free(s->buffer);
+    s->buffer = NULL;
+}
+
+/* --- space -------------------------------------------------------------------------------------
+ */
+
+/* Is cluster @n free in the old state and in the new one? (3) */
+static int is_free(struct shadow *s, uint64_t n)
+{
+    uint64_t before, after;
+
+    TRY(shadow_counts_get(&s->old, n, &before));
+    TRY(shadow_counts_get(&s->counts, n, &after));
+    return before == 0 && after == 0;
+}
+
+static int find_inside(struct shadow *s, uint64_t count, uint64_t *first)
+{
+    uint64_t run = 0, n = s->next;
+
+    for (; run < count; n++) {
+        if (n >= s->device_end)
+            return -ENOSPC;
+        const int free = is_free(s, n);
+        if (free < 0)
+            return free;
+        run = free ? run + 1 : 0;
+    }
+    *first = n - count;
+    return 0;
+}
+
+/* Adds a run to a list of runs, joining it with the last one. */
+static int note_run(struct range_vec *v, struct qimg_range run)
+{
+    struct qimg_range *last = v->count ? &v->items[v->count - 1] : NULL;
+
+    if (last && range_end(*last) == run.off) {
+        last->len += run.len;
+        return 0;
+    }
+    return range_vec_push(v, run);
+}
+
+int shadow_alloc(struct shadow *s, uint64_t count, uint64_t *host_off)
+{
+    const unsigned bits = s->q->header.cluster_bits;
+    uint64_t first = s->next;
+
+    if (s->where == SHADOW_INSIDE)
+        TRY(find_inside(s, count, &first));
+    if (count > s->device_end || first > s->device_end - count)
+        return s->q->image.file->is_device ? -ENOSPC : -EFBIG;
+    const struct qimg_range run = { first << bits, count << bits };
+    TRY(s->counted < s->taken.count ? note_run(&s->taken, run) : range_vec_push(&s->taken, run));
+    s->next = first + count;
+    *host_off = first << bits;
+    return 0;
+}
+
+int shadow_alloc_zeros(struct shadow *s, uint64_t count, uint64_t *host_off)
+{
+    TRY(shadow_alloc(s, count, host_off));
+    return note_run(&s->unwritten,
+                    (struct qimg_range){ *host_off, count << s->q->header.cluster_bits });
+}
+
+/* Counts what was allocated since it was last called. */
+static int count_taken(struct shadow *s)
+{
+    const unsigned bits = s->q->header.cluster_bits;
+
+    for (; s->counted < s->taken.count; s->counted++) {
+        const struct qimg_range run = s->taken.items[s->counted];
+        uint64_t zeroed;
+        TRY(shadow_counts_add(&s->counts, run.off >> bits, run.len >> bits, SHADOW_NEW, &zeroed));
+    }
+    return 0;
+}
+
+/* --- references --------------------------------------------------------------------------------
+ */
+
+static struct qimg_range touched(const struct shadow *s, struct qimg_range bytes)
+{
+    const unsigned bits = s->q->header.cluster_bits;
+    const uint64_t first = bytes.off >> bits;
+
+    return (struct qimg_range){ first, ((range_end(bytes) - 1) >> bits) - first + 1 };
+}
+
+int shadow_ref(struct shadow *s, struct qimg_range bytes)
+{
+    uint64_t zeroed;
+
+    if (bytes.len == 0)
+        return 0;
+    const struct qimg_range run = touched(s, bytes);
+    return shadow_counts_add(&s->counts, run.off, run.len, SHADOW_MORE, &zeroed);
+}
+
+int shadow_share(struct shadow *s, uint64_t host_off)
+{
+    uint64_t zeroed;
+
+    return shadow_counts_add(&s->counts, host_off >> s->q->header.cluster_bits, 1, SHADOW_NEW,
+                             &zeroed);
+}
+
+/* Remembers which of @run are free now. */
+static int note_released(struct shadow *s, struct qimg_range run, bool all)
+{
+    const unsigned bits = s->q->header.cluster_bits;
+
+    if (s->released.count >= MAX_RELEASED)
+        return 0;
+    if (all)
+        return note_run(&s->released, (struct qimg_range){ run.off << bits, run.len << bits });
+    for (uint64_t n = run.off; n < range_end(run); n++) {
+        uint64_t count;
+        TRY(shadow_counts_get(&s->counts, n, &count));
+        if (count == 0)
+            TRY(note_run(&s->released, (struct qimg_range){ n << bits, qcow2_cluster_size(s->q) }));
+    }
+    return 0;
+}
+
+int shadow_unref(struct shadow *s, struct qimg_range bytes)
+{
+    uint64_t zeroed;
+
+    if (bytes.len == 0)
+        return 0;
+    const struct qimg_range run = touched(s, bytes);
+    TRY(shadow_counts_add(&s->counts, run.off, run.len, SHADOW_LESS, &zeroed));
+    return zeroed ? note_released(s, run, zeroed == run.len) : 0;
+}
+
+int shadow_count(struct shadow *s, uint64_t host_off, uint64_t *out)
+{
+    TRY(count_taken(s));
+    return shadow_counts_get(&s->counts, host_off >> s->q->header.cluster_bits, out);
+}
+
+/* --- bytes -------------------------------------------------------------------------------------
+ */
+
+static int write_bytes_at(struct shadow *s, uint64_t host_off, const void *buf, size_t len)
+{
+    s->grown = s->grown || host_off + len > s->file_size;
+    s->written_end = max_u64(s->written_end, host_off + len);
+    return io_write_exact(s->q->image.file, host_off, buf, len);
+}
+
+static int write_buffer(struct shadow *s)
+{
+    const struct qimg_range at = s->buffered;
+
+    s->buffered.len = 0;
+    return at.len ? write_bytes_at(s, at.off, s->buffer, at.len) : 0;
+}
+
+int shadow_put(struct shadow *s, uint64_t host_off, const void *buf, size_t len)
+{
+    if (range_end(s->buffered) != host_off || s->buffered.len + len > BUFFER_BYTES)
+        TRY(write_buffer(s));
+    if (len > BUFFER_BYTES)
+        return write_bytes_at(s, host_off, buf, len);
+    if (s->buffered.len == 0)
+        s->buffered.off = host_off;
+    memcpy(s->buffer + s->buffered.len, buf, len);
+    s->buffered.len += len;
+    return 0;
+}
+
+int shadow_table(struct shadow *s, const void *bytes, size_t len, uint64_t *host_off)
+{
+    const size_t padded = align_up(len, QCOW2_SECTOR);
+    AUTO_FREE uint8_t *copy = calloc(1, padded ? padded : 1);
+
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, bytes, len);
+    TRY(shadow_alloc(s, to_clusters(s, len), host_off));
+    return shadow_put(s, *host_off, copy, padded);
+}
+
+/* --- refcount structures -----------------------------------------------------------------------
+ */
+
+static bool refcounts_change(const struct shadow *s)
+{
+    for (size_t i = 0; i < s->counts.count; i++)
+        if (s->counts.blocks[i].changed)
+            return true;
+    return false;
+}
+
+/* Gives every changed block a place and counts these, until nothing new changes. */
+static int place_blocks(struct shadow *s)
+{
+    struct shadow_counts *c = &s->counts;
+    const uint64_t cluster = qcow2_cluster_size(s->q);
+    bool again = true;
+
+    while (again) {
+        again = false;
+        TRY(count_taken(s));
+        for (size_t i = 0; i < c->count; i++) {
+            struct shadow_block *b = &c->blocks[i];
+            uint64_t place;
+            if (!b->changed || b->placed)
+                continue;
+            TRY(shadow_alloc(s, 1, &place));
+            const uint64_t old = b->off;
+            b->off = place;
+            b->placed = b->dirty = again = true;
+            if (old)
+                TRY(shadow_unref(s, (struct qimg_range){ old, cluster }));
+        }
+        again = again || s->counted < s->taken.count;
+    }
+    return 0;
+}
+
+/* Clusters of a table that has an entry for every block, those to come included. */
+static uint64_t table_clusters(const struct shadow *s)
+{
+    const uint64_t cluster = qcow2_cluster_size(s->q);
+    uint64_t clusters = s->where == SHADOW_INSIDE ? s->header.reftable_clusters : 1;
+    uint64_t needed;
+
+    do {
+        /* A few more blocks may follow for the table itself. */
+        const uint64_t more = clusters + to_clusters(s, s->last_len);
+        const uint64_t end = s->next + more + (more >> (s->counts.block_bits - 1)) + 4;
+        const uint64_t entries = max_u64(s->counts.count, (end >> s->counts.block_bits) + 1);
+        needed = div_up(entries * QCOW2_REFTABLE_ENTRY_BYTES, cluster);
+        if (needed <= clusters)
+            return clusters;
+        clusters = needed;
+    } while (clusters <= LIMIT_QCOW2_REFTABLE_BYTES / cluster);
+    return clusters;
+}
+
+/* Has the file reach to the end of what was allocated: clusters that nobody wrote are holes. */
+static int cover_taken(struct shadow *s)
+{
+    struct io_file *file = s->q->image.file;
+    uint64_t end = 0;
+    struct io_stat st;
+
+    for (size_t i = 0; i < s->unwritten.count; i++) {
+        const struct qimg_range run = s->unwritten.items[i];
+        end = max_u64(end, range_end(run));
+        if (s->where == SHADOW_INSIDE || file->is_device)
+            TRY(io_zero(file, run, true));
+    }
+    if (end == 0 || file->is_device)
+        return 0;
+    TRY(io_stat(file, &st));
+    s->grown = true;
+    return st.size < end ? io_truncate(file, end) : 0;
+}
+
+static int write_table(struct shadow *s)
+{
+    const size_t len = (size_t)s->header.reftable_clusters << s->header.cluster_bits;
+    AUTO_FREE uint8_t *raw = calloc(1, len);
+
+    if (!raw)
+        return -ENOMEM;
+    assert(s->counts.count * QCOW2_REFTABLE_ENTRY_BYTES <= len);
+    for (size_t i = 0; i < s->counts.count; i++)
+        store_be64(raw + QCOW2_REFTABLE_ENTRY_BYTES * i, s->counts.blocks[i].off);
+    return shadow_put(s, s->header.reftable_off, raw, len);
+}
+
+static int place_last(struct shadow *s)
+{
+    return s->last ? shadow_table(s, s->last, s->last_len, s->last_off) : 0;
+}
+
+static int build_refcounts(struct shadow *s)
+{
+    const struct qcow2_header *old = &s->q->header;
+
+    TRY(count_taken(s));
+    if (!refcounts_change(s) && !s->last)
+        return 0;
+    /* First, so that all that remains to be counted is what is allocated from here on. */
+    TRY(shadow_unref(s, (struct qimg_range){ old->reftable_off, (uint64_t)old->reftable_clusters
+                                                                    << old->cluster_bits }));
+    TRY(place_blocks(s));
+    const uint64_t clusters = table_clusters(s);
+    if (clusters > LIMIT_QCOW2_REFTABLE_BYTES >> old->cluster_bits)
+        return -EFBIG;
+    TRY(shadow_alloc(s, clusters, &s->header.reftable_off));
+    s->header.reftable_clusters = (uint32_t)clusters;
+    TRY(place_last(s));
+    TRY(place_blocks(s));
+    TRY(write_table(s));
+    TRY(write_buffer(s));
+    for (size_t i = 0; i < s->counts.count; i++)
+        s->grown = s->grown || s->counts.blocks[i].off >= s->file_size;
+    return shadow_counts_flush(&s->counts);
+}
+
+/* --- the flip ----------------------------------------------------------------------------------
+ */
+
+/* The header's own bytes of sector 0; what stands behind them is left, or replaced by @sector. */
+static int encode_sector(const struct qcow2 *q, const struct qcow2_header *header,
+                         const uint8_t *sector, uint8_t out[QCOW2_SECTOR])
+{
+    AUTO_FREE uint8_t *head = calloc(1, max_u64(header->header_length, QCOW2_SECTOR));
+
+    if (!head)
+        return -ENOMEM;
+    struct writer w = writer_of(head, max_u64(header->header_length, QCOW2_SECTOR));
+    TRY(qcow2_header_encode(header, q->unknown_header, &w));
+    if (sector)
+        memcpy(out, sector, QCOW2_SECTOR);
+    else
+        TRY(io_read_exact(q->image.file, 0, out, QCOW2_SECTOR, NULL));
+    memcpy(out, head, min_u64(header->header_length, QCOW2_SECTOR));
+    return 0;
+}
+
+int qcow2_flip_header(struct qcow2 *q, const struct qcow2_header *header, const uint8_t *sector)
+{
+    uint8_t bytes[QCOW2_SECTOR];
+
+    TRY(encode_sector(q, header, sector, bytes));
+    TRY(io_write_exact(q->image.file, 0, bytes, sizeof(bytes)));
+    return io_sync(q->image.file);
+}
+
+/* --- afterwards --------------------------------------------------------------------------------
+ */
+
+static int punch_released(struct shadow *s, uint64_t end)
+{
+    for (size_t i = 0; i < s->released.count; i++) {
+        const struct qimg_range run = range_clip(s->released.items[i], end);
+        const int rc = run.len ? io_punch(s->q->image.file, run) : 0;
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Gives back what nothing counts any more. The image is whole without it. */
+static int trim(struct shadow *s)
+{
+    const unsigned bits = s->q->header.cluster_bits;
+    struct io_stat st;
+    uint64_t end;
+
+    TRY(shadow_counts_end(&s->counts, &end));
+    TRY(io_stat(s->q->image.file, &st));
+    if (s->q->image.file->is_device)
+        return punch_released(s, st.size);
+    const bool exact = s->written_end > (end - 1) << bits && s->written_end <= end << bits;
+    uint64_t size = exact ? s->written_end : end << bits;
+    /* What the old state did not count and had all the same is not ours to cut off. */
+    if (s->file_size > s->counted_end << bits)
+        size = max_u64(size, s->file_size);
+    if (size < st.size)
+        TRY(io_truncate(s->q->image.file, size));
+    return punch_released(s, min_u64(size, st.size));
+}
+
+int shadow_commit(struct shadow *s)
+{
+    struct io_file *file = s->q->image.file;
+
+    TRY(build_refcounts(s));
+    TRY(write_buffer(s));
+    TRY(cover_taken(s));
+    TRY(io_sync(file));
+    s->flipped = true;
+    TRY(qcow2_flip_header(s->q, &s->header, s->sector));
+    (void)!trim(s);
+    return 0;
+}
+
+static int explain(int rc, const char *what, struct qimg_error *err)
+{
+    if (rc == -EBADMSG) {
+        (void)qimg_fail(err, EBADMSG, "%s%sa cluster is in use, but its refcount is 0",
+                        what ? what : "", what ? ": " : "");
+        return qimg_hint(err, "Repair the image with 'qemu-img check -r all' first.");
+    }
+    return what ? qimg_fail_errno(err, -rc, "%s", what) : qimg_fail(err, -rc, "%s", strerror(-rc));
+}
+
+static uint64_t total(const struct range_vec *v)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < v->count; i++)
+        sum += v->items[i].len;
+    return sum;
+}
+
+static bool is_worth_gathering(const struct shadow *s)
+{
+    const uint64_t written = total(&s->taken) - total(&s->unwritten);
+
+    return s->flipped && !s->in_place && !s->q->image.file->is_device && written > 0 &&
+           written <= max_u64(GATHER_BYTES, 8 * qcow2_cluster_size(s->q));
+}
+
+int shadow_finish(struct shadow *s, int rc, const char *what, struct qimg_error *err)
+{
+    struct qcow2 *q = s->q;
+    const bool flipped = s->flipped, gather = rc == 0 && is_worth_gathering(s);
+    const uint64_t first = s->first;
+
+    shadow_end(s);
+    if (rc < 0)
+        return explain(rc, what, err);
+    if (flipped)
+        TRY(qcow2_reload(q, err));
+    return gather ? shadow_gather(q, first, err) : 0;
+}

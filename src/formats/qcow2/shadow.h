@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A new state of an image, built beside the old one and made the image's by one write of the
+ * header sector: for verbs that change many pointers at once (snapshots, resize, amend).
+ *
+ *     shadow_begin()     loads the refcount table
+ *     shadow_alloc/put   new tables, in clusters that the old state does not count
+ *     shadow_ref/unref   what the new state counts more or less than the old one
+ *     s.header = ...     what the header will say
+ *     shadow_commit()    new refcount blocks and table; sync; the header sector; sync; and only
+ *                        then truncation and punching of what the new state does not count
+ *     shadow_end()       releases it; before the flip, gives back what the file grew by
+ *
+ * Invariants:
+ *   (1) Before the flip no byte of a cluster is written that the old state counts. New clusters
+ *       lie behind everything that is counted and behind the end of the file; only where a device
+ *       has no room there (or where told so) in clusters inside that the old state does not count.
+ *   (2) The new counts tell the truth about the new state: the old tables are not counted, so a
+ *       crash after the flip leaks nothing, and before it the half-built shadow lies where the old
+ *       state counts nothing.
+ *   (3) A cluster that the new state releases is not used for the new state.
+ *   (4) Memory: SHADOW_BUDGET of refcount blocks, a table of one entry a block, a write buffer.
+ *
+ * A cluster of shadow_alloc() is counted once, by and by; shadow_count() sees all of it.
+ */
+#ifndef QCOW2_SHADOW_H
+#define QCOW2_SHADOW_H
+
+#include "checked.h"
+#include "qcow2.h"
+
+#define SHADOW_BUDGET (16 * MiB)
+
+/* --- counts (shadow_counts.c) ------------------------------------------------------------------
+ */
+
+struct shadow_block {
+    uint64_t off;   /* where its counts stand; 0 = nowhere, they are all 0 */
+    uint8_t *bytes; /* NULL = not in memory */
+    bool changed;   /* counts differ from the old state's */
+    bool placed;    /* off is in the shadow */
+    bool dirty;     /* bytes are newer than what stands at off */
+};
+
+/* A refcount structure as it will be; starts as that of the header it was opened with. */
+struct shadow_counts {
+    struct io_file *file;
+    unsigned cluster_bits, order, block_bits; /* log2 of the counts in a block */
+    struct shadow_block *blocks;
+    size_t count, room;
+    size_t loaded, hand, budget; /* blocks in memory; where eviction goes on; blocks at most */
+    /* Room for a block that has to leave memory. */
+    int (*place)(void *user, uint64_t *host_off);
+    void *user;
+};
+
+MUST_CHECK int shadow_counts_load(struct shadow_counts *c, const struct qcow2 *q);
+/* An empty structure of another width. */
+void shadow_counts_init(struct shadow_counts *c, const struct qcow2 *q, unsigned order);
+void shadow_counts_release(struct shadow_counts *c);
+
+MUST_CHECK int shadow_counts_get(struct shadow_counts *c, uint64_t cluster, uint64_t *out);
+MUST_CHECK int shadow_counts_set(struct shadow_counts *c, uint64_t cluster, uint64_t value);
+
+enum shadow_change {
+    SHADOW_LESS, /* one less */
+    SHADOW_MORE, /* one more for a cluster that is counted */
+    SHADOW_NEW,  /* one more, for a cluster that may not be counted yet */
+};
+
+/* Changes @n counts from @first on. -EINVAL: one would not fit its width; -EBADMSG: one is 0,
+ * although the cluster is in use. *zeroed: how many became 0. */
+MUST_CHECK int shadow_counts_add(struct shadow_counts *c, uint64_t first, uint64_t n,
+                                 enum shadow_change change, uint64_t *zeroed);
+
+/* One past the last cluster that is counted. */
+MUST_CHECK int shadow_counts_end(struct shadow_counts *c, uint64_t *out);
+
+/* Writes the dirty blocks, all of which are placed. */
+MUST_CHECK int shadow_counts_flush(struct shadow_counts *c);
+
+/* --- the shadow --------------------------------------------------------------------------------
+ */
+
+DEFINE_VEC(range_vec, struct qimg_range)
+
+enum shadow_where {
+    SHADOW_BEHIND, /* (1): behind everything */
+    SHADOW_INSIDE, /* from cluster 1 on, where the old state counts nothing */
+};
+
+struct shadow {
+    struct qcow2 *q;
+    struct shadow_counts counts;
+    struct shadow_counts old; /* never changed; for SHADOW_INSIDE */
+    struct qcow2_header header;
+    const uint8_t *sector; /* replaces all of sector 0 behind the header's fields; NULL = kept */
+    enum shadow_where where;
+    uint64_t next;              /* cluster from which on a place is looked for */
+    uint64_t file_size;         /* when it began */
+    uint64_t counted_end;       /* clusters that the old state counts end here */
+    uint64_t device_end;        /* clusters; UINT64_MAX for files */
+    struct range_vec taken;     /* bytes: allocated and not counted yet */
+    struct range_vec released;  /* bytes whose counts became 0 */
+    struct range_vec unwritten; /* bytes of taken that shall read as zeros and are not written */
+    size_t counted;             /* of taken */
+    uint64_t written_end;       /* byte behind the last one written by put */
+    uint8_t *buffer;            /* collects neighbouring writes */
+    struct qimg_range buffered;
+    uint64_t first; /* byte from which on clusters were allocated */
+    bool in_place;  /* shadow_finish() leaves what was built where it is */
+    bool grown;     /* the file may be longer than file_size */
+    bool flipped;   /* the header was written, or may have been */
+    /* A structure that is to lie last, at the end of the file. */
+    const void *last;
+    size_t last_len;
+    uint64_t *last_off; /* filled in before the header is encoded */
+};
+
+MUST_CHECK int shadow_begin(struct shadow *s, struct qcow2 *q, enum shadow_where where);
+void shadow_end(struct shadow *s);
+
+/* @count consecutive clusters. -ENOSPC past the end of a device. */
+MUST_CHECK int shadow_alloc(struct shadow *s, uint64_t count, uint64_t *host_off);
+
+/* The same for clusters that shall read as zeros, which need not be written then. */
+MUST_CHECK int shadow_alloc_zeros(struct shadow *s, uint64_t count, uint64_t *host_off);
+
+/* Writes into clusters of shadow_alloc(). */
+MUST_CHECK int shadow_put(struct shadow *s, uint64_t host_off, const void *buf, size_t len);
+
+/* One reference more or less to each cluster that @bytes touches, all counted by the old state.
+ * -EINVAL: a count would not fit its width; -EBADMSG: one is in use, and not counted. */
+MUST_CHECK int shadow_ref(struct shadow *s, struct qimg_range bytes);
+MUST_CHECK int shadow_unref(struct shadow *s, struct qimg_range bytes);
+
+/* A second reference to a cluster of shadow_alloc(). */
+MUST_CHECK int shadow_share(struct shadow *s, uint64_t host_off);
+
+/* How often the new state refers to the cluster at @host_off, once for all of shadow_alloc(). */
+MUST_CHECK int shadow_count(struct shadow *s, uint64_t host_off, uint64_t *out);
+
+/* A table of @len bytes into new clusters, the last one padded only up to a sector. */
+MUST_CHECK int shadow_table(struct shadow *s, const void *bytes, size_t len, uint64_t *host_off);
+
+/* See above. On failure the image is as it was unless s->flipped; then its state is one of both,
+ * and nothing more may be written. The image in memory is not changed: see qcow2_reload(). */
+MUST_CHECK int shadow_commit(struct shadow *s);
+
+/* Leaves @clusters free before the shadow, for what shadow_gather() will move there. */
+void shadow_leave_gap(struct shadow *s, uint64_t clusters);
+
+/* The end of a verb: releases the shadow, brings the image in memory up to date where it flipped,
+ * and says what went wrong: "@what: strerror", or that alone where @what is NULL. A small shadow is
+ * gathered then. */
+MUST_CHECK int shadow_finish(struct shadow *s, int rc, const char *what, struct qimg_error *err);
+
+/* Moves tables that lie at or behind @floor into free clusters before it, by a shadow of their own,
+ * so that images do not grow with every verb (shadow_gather.c). The image in memory is up to date
+ * before and after. A failure leaves the tables where they are: not an error, but for one after the
+ * flip. */
+MUST_CHECK int shadow_gather(struct qcow2 *q, uint64_t floor, struct qimg_error *err);
+
+/* Writes sector 0 as @header says, durably: a change that needs no shadow. */
+MUST_CHECK int qcow2_flip_header(struct qcow2 *q, const struct qcow2_header *header,
+                                 const uint8_t *sector);
+
+/* Reads header, extensions, L1 and snapshots again, after a flip. */
+MUST_CHECK int qcow2_reload(struct qcow2 *q, struct qimg_error *err);
+
+#endif

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Internal snapshots. A snapshot is an L1 table of its own; L2 tables and clusters are shared with
+ * the active state, and counted once for each table that refers to them.
+ *
+ *   create: the snapshot's L1 is a copy of the active one. Every count below goes up, so that no
+ *           COPIED bit may be left in the active state: L2 tables that have one are copied without
+ *           it, and the copy serves both.
+ *   apply:  the active L1 becomes a copy of the snapshot's; counts of the snapshot's tree go up,
+ *           those of the old active tree down.
+ *   delete: counts of the snapshot's tree go down; where one comes to 1 the active state's entry
+ *           gets its COPIED bit back, in a copy of its L2 table.
+ *
+ * All of it is built as a shadow (shadow.h) and switched by one write of the header.
+ */
+#include "snapshot_write.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base_limits.h"
+#include "cleanup.h"
+#include "snapshot_table.h"
+#include "tree.h"
+
+#define NAME_MAX_BYTES 255
+
+static int refuse(int code, struct qimg_error *err)
+{
+    return qimg_fail(err, code, "%s", strerror(code));
+}
+
+/* --- create ------------------------------------------------------------------------------------
+ */
+
+/* One L2 table for both; *word is what both L1 tables say. */
+static int share_table(struct shadow *s, uint64_t *word, uint8_t *l2)
+{
+    const uint64_t cluster = qcow2_cluster_size(s->q);
+    uint64_t off;
+    const int present = tree_l2_of(s->q, *word, &off);
+
+    if (present <= 0) {
+        *word = 0;
+        return present;
+    }
+    TRY(tree_l2_read(s->q, off, l2));
+    TRY(tree_ref(s, l2, tree_all(s->q)));
+    if (tree_clear_copied(s->q, l2)) {
+        uint64_t copy;
+        TRY(shadow_alloc(s, 1, &copy));
+        TRY(shadow_put(s, copy, l2, cluster));
+        TRY(shadow_share(s, copy));
+        TRY(shadow_unref(s, (struct qimg_range){ off, cluster }));
+        *word = copy;
+        return 0;
+    }
+    *word = off;
+    return shadow_ref(s, (struct qimg_range){ off, cluster });
+}
+
+static int share_tree(struct shadow *s, struct tree_l1 *l1, bool *changed)
+{
+    AUTO_FREE uint8_t *l2 = malloc(qcow2_cluster_size(s->q));
+
+    if (!l2)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < l1->count; i++) {
+        const uint64_t old = l1->words[i];
+        if (old == 0)
+            continue;
+        TRY(share_table(s, &l1->words[i], l2));
+        *changed = *changed || l1->words[i] != old;
+    }
+    return 0;
+}
+
+/* The new table replaces the old one, and lies last. */
+static int replace_table(struct shadow *s, const uint8_t *table, size_t len, uint64_t old_len)
+{
+    s->last = len ? table : NULL;
+    s->last_len = len;
+    s->last_off = &s->header.snapshots_off;
+    if (len == 0)
+        s->header.snapshots_off = 0;
+    return shadow_unref(s, (struct qimg_range){ s->q->header.snapshots_off, old_len });
+}
+
+static int build_create(struct shadow *s, struct qcow2_snapshot *new, uint8_t **table)
+{
+    struct qcow2 *q = s->q;
+    AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
+    AUTO(snapshot_table_release) struct snapshot_table old = { 0 };
+    const struct snapshot_edit edit = { .without = SIZE_MAX, .add = new };
+    bool changed = false;
+    size_t len;
+
+    TRY(snapshot_table_load(q, &old));
+    TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &l1));
+    /* Nothing is released for the snapshot's L1 table and its entry. */
+    shadow_leave_gap(s, div_up(l1.count * QCOW2_L1_ENTRY_BYTES, qcow2_cluster_size(q)) + 1);
+    TRY(share_tree(s, &l1, &changed));
+    if (changed)
+        TRY(tree_l1_replace(s, l1.words, l1.count));
+    TRY(tree_l1_put(s, l1.words, l1.count, &new->l1_off));
+    TRY(snapshot_table_encode(q, &old, &edit, table, &len));
+    TRY(replace_table(s, *table, len, old.len));
+    s->header.snapshot_count++;
+    return shadow_commit(s);
+}
+
+static unsigned long next_id(const struct qcow2 *q)
+{
+    unsigned long most = 0;
+
+    for (size_t i = 0; i < q->snapshots.count; i++) {
+        const unsigned long id = strtoul(q->snapshots.items[i].id, NULL, 10);
+        most = id > most ? id : most;
+    }
+    return most + 1;
+}
+
+int qcow2_snapshot_create(struct image *image, const struct snapshot_request *request,
+                          struct qimg_error *err)
+{
+    struct qcow2 *q = qcow2_of(image);
+    AUTO_FREE uint8_t *table = NULL;
+    struct shadow s;
+    char id[24], name[NAME_MAX_BYTES + 1];
+
+    if (q->geometry.data_file)
+        return refuse(ENOTSUP, err);
+    if (q->snapshots.count >= LIMIT_QCOW2_SNAPSHOTS)
+        return refuse(EFBIG, err);
+    (void)snprintf(id, sizeof(id), "%lu", next_id(q));
+    (void)snprintf(name, sizeof(name), "%s", request->name);
+    struct qcow2_snapshot new = {
+        .l1_count = q->header.l1_count,
+        .date_sec = request->date_sec,
+        .date_nsec = request->date_nsec,
+        .disk_size = q->image.size,
+        .id = id,
+        .name = name,
+    };
+    int rc = shadow_begin(&s, q, SHADOW_BEHIND);
+    if (rc == 0)
+        rc = build_create(&s, &new, &table);
+    return shadow_finish(&s, rc, NULL, err);
+}
+
+/* --- trees of snapshots ------------------------------------------------------------------------
+ */
+
+/* Takes one reference off all that hangs below @l1. */
+static int drop_tree(struct shadow *s, const struct tree_l1 *l1)
+{
+    const uint64_t cluster = qcow2_cluster_size(s->q);
+    AUTO_FREE uint8_t *l2 = malloc(cluster);
+
+    if (!l2)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < l1->count; i++) {
+        uint64_t off;
+        const int present = tree_l2_of(s->q, l1->words[i], &off);
+        if (present < 0)
+            return present;
+        if (!present)
+            continue;
+        TRY(tree_l2_read(s->q, off, l2));
+        TRY(tree_unref(s, l2, tree_all(s->q)));
+        TRY(shadow_unref(s, (struct qimg_range){ off, cluster }));
+    }
+    return 0;
+}
+
+/* --- apply -------------------------------------------------------------------------------------
+ */
+
+/* The active state takes up an L2 table of the snapshot: the table itself, or a copy of its own
+ * where it has COPIED bits, which the snapshot may keep and the active state must not have. */
+static int adopt_table(struct shadow *s, uint64_t *word, uint8_t *l2)
+{
+    const uint64_t cluster = qcow2_cluster_size(s->q);
+    uint64_t off;
+    const int present = tree_l2_of(s->q, *word, &off);
+
+    *word = 0;
+    if (present <= 0)
+        return present;
+    TRY(tree_l2_read(s->q, off, l2));
+    TRY(tree_ref(s, l2, tree_all(s->q)));
+    if (!tree_clear_copied(s->q, l2)) {
+        *word = off;
+        return shadow_ref(s, (struct qimg_range){ off, cluster });
+    }
+    TRY(shadow_alloc(s, 1, &off));
+    *word = off | QCOW2_COPIED;
+    return shadow_put(s, off, l2, cluster);
+}
+
+static int adopt_tree(struct shadow *s, struct tree_l1 *l1)
+{
+    AUTO_FREE uint8_t *l2 = malloc(qcow2_cluster_size(s->q));
+
+    if (!l2)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < l1->count; i++)
+        TRY(adopt_table(s, &l1->words[i], l2));
+    return 0;
+}
+
+/* As long as the active table must be for the disk's size. */
+static int lengthen(struct tree_l1 *l1, uint64_t count)
+{
+    if (count <= l1->count)
+        return 0;
+    uint64_t *words = reallocarray(l1->words, count, sizeof(*words));
+    if (!words)
+        return -ENOMEM;
+    memset(words + l1->count, 0, (count - l1->count) * sizeof(*words));
+    l1->words = words;
+    l1->count = count;
+    return 0;
+}
+
+static int build_apply(struct shadow *s, const struct qcow2_snapshot *snapshot)
+{
+    struct qcow2 *q = s->q;
+    AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
+    AUTO(tree_l1_release) struct tree_l1 old = { 0 };
+    const unsigned coverage = qcow2_l2_coverage_bits(&q->geometry);
+
+    TRY(tree_l1_load_snapshot(q, snapshot, &l1));
+    TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &old));
+    TRY(adopt_tree(s, &l1));
+    TRY(drop_tree(s, &old));
+    TRY(lengthen(&l1, div_up(snapshot->disk_size, UINT64_C(1) << coverage)));
+    if (l1.count > LIMIT_QCOW2_L1_BYTES / QCOW2_L1_ENTRY_BYTES)
+        return -EFBIG;
+    TRY(tree_l1_replace(s, l1.words, l1.count));
+    if (snapshot->disk_size != q->image.size)
+        s->header.size = snapshot->disk_size;
+    return shadow_commit(s);
+}
+
+static const struct qcow2_snapshot *find_to_apply(const struct qcow2 *q, const char *id_or_name)
+{
+    for (size_t i = 0; i < q->snapshots.count; i++)
+        if (strcmp(q->snapshots.items[i].id, id_or_name) == 0)
+            return &q->snapshots.items[i];
+    for (size_t i = 0; i < q->snapshots.count; i++)
+        if (strcmp(q->snapshots.items[i].name, id_or_name) == 0)
+            return &q->snapshots.items[i];
+    return NULL;
+}
+
+static int check_apply(const struct qcow2 *q, const struct qcow2_snapshot *snapshot,
+                       struct qimg_error *err)
+{
+    if (q->bitmaps.count > 0)
+        return qimg_fail(err, EBUSY, "Device has active dirty bitmaps");
+    if (q->geometry.data_file)
+        return qimg_fail_errno(err, ENOTSUP, "Failed to load snapshot");
+    if (!snapshot)
+        return qimg_fail_errno(err, ENOENT, "Failed to load snapshot");
+    if (snapshot->disk_size != q->image.size && q->header.version < 3)
+        return qimg_fail(err, ENOTSUP, "Can't resize a v2 image which has snapshots");
+    if (snapshot->disk_size > INT64_MAX)
+        return qimg_fail_errno(err, EFBIG, "Failed to load snapshot");
+    return 0;
+}
+
+int qcow2_snapshot_apply(struct image *image, const char *id_or_name, struct qimg_error *err)
+{
+    struct qcow2 *q = qcow2_of(image);
+    const struct qcow2_snapshot *snapshot = find_to_apply(q, id_or_name);
+    struct shadow s;
+
+    TRY(check_apply(q, snapshot, err));
+    int rc = shadow_begin(&s, q, SHADOW_BEHIND);
+    if (rc == 0)
+        rc = build_apply(&s, snapshot);
+    return shadow_finish(&s, rc, "Failed to load snapshot", err);
+}
+
+/* --- delete ------------------------------------------------------------------------------------
+ */
+
+/* Brings the COPIED bits of one active L2 table, and of its L1 word, in line with the counts. */
+static int settle_table(struct shadow *s, uint64_t *word, uint8_t *l2)
+{
+    const uint64_t cluster = qcow2_cluster_size(s->q);
+    uint64_t off, count;
+    const int present = tree_l2_of(s->q, *word, &off);
+
+    if (present <= 0)
+        return present;
+    TRY(shadow_count(s, off, &count));
+    if (count == 0)
+        return -EBADMSG;
+    *word = count == 1 ? off | QCOW2_COPIED : off;
+    if (count > 1)
+        return 0; /* what a shared table refers to is shared too */
+    TRY(tree_l2_read(s->q, off, l2));
+    const int changed = tree_fix_copied(s, l2);
+    if (changed <= 0)
+        return changed;
+    TRY(shadow_unref(s, (struct qimg_range){ off, cluster }));
+    TRY(shadow_alloc(s, 1, &off));
+    *word = off | QCOW2_COPIED;
+    return shadow_put(s, off, l2, cluster);
+}
+
+static int settle_tree(struct shadow *s)
+{
+    const struct qcow2_header *h = &s->q->header;
+    AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
+    AUTO_FREE uint8_t *l2 = malloc(qcow2_cluster_size(s->q));
+    bool changed = false;
+
+    if (!l2)
+        return -ENOMEM;
+    TRY(tree_l1_load(s->q, h->l1_off, h->l1_count, &l1));
+    for (uint64_t i = 0; i < l1.count; i++) {
+        const uint64_t old = l1.words[i];
+        TRY(settle_table(s, &l1.words[i], l2));
+        changed = changed || l1.words[i] != old;
+    }
+    return changed ? tree_l1_replace(s, l1.words, l1.count) : 0;
+}
+
+static int build_delete(struct shadow *s, size_t index, uint8_t **table)
+{
+    struct qcow2 *q = s->q;
+    const struct qcow2_snapshot *snapshot = &q->snapshots.items[index];
+    AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
+    AUTO(snapshot_table_release) struct snapshot_table old = { 0 };
+    const struct snapshot_edit edit = { .without = index };
+    const uint64_t l1_len = (uint64_t)snapshot->l1_count * QCOW2_L1_ENTRY_BYTES;
+    size_t len;
+
+    TRY(snapshot_table_load(q, &old));
+    TRY(tree_l1_load_snapshot(q, snapshot, &l1));
+    TRY(drop_tree(s, &l1));
+    TRY(shadow_unref(s, (struct qimg_range){ snapshot->l1_off, l1_len }));
+    TRY(settle_tree(s));
+    TRY(snapshot_table_encode(q, &old, &edit, table, &len));
+    TRY(replace_table(s, *table, len, old.len));
+    s->header.snapshot_count--;
+    return shadow_commit(s);
+}
+
+int qcow2_snapshot_delete(struct image *image, const char *name, struct qimg_error *err)
+{
+    struct qcow2 *q = qcow2_of(image);
+    AUTO_FREE uint8_t *table = NULL;
+    struct shadow s;
+    size_t index = 0;
+
+    while (index < q->snapshots.count && strcmp(q->snapshots.items[index].name, name) != 0)
+        index++;
+    if (index == q->snapshots.count || q->geometry.data_file)
+        return qimg_fail(err, ENOENT, "snapshot not found");
+    int rc = shadow_begin(&s, q, SHADOW_BEHIND);
+    if (rc == 0)
+        rc = build_delete(&s, index, &table);
+    return shadow_finish(&s, rc, NULL, err);
+}
