@@ -8,6 +8,7 @@
  * by everyone.
  */
 #include <assert.h>
+#include <stdlib.h>
 
 #include "checked.h"
 #include "meta_internal.h"
@@ -93,19 +94,59 @@ static int truncate_due(struct qcow2 *q)
     return io_truncate(q->image.file, m->truncate_to);
 }
 
+/* Moves what is due to the end of the list; returns how many those are. */
+static size_t gather_due(const struct qcow2 *q, struct released_vec *waiting)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < waiting->count; i++) {
+        const struct released r = waiting->items[i];
+        if (is_due(q, &r))
+            continue;
+        waiting->items[i] = waiting->items[kept];
+        waiting->items[kept++] = r;
+    }
+    return waiting->count - kept;
+}
+
+static int by_cluster(const void *a, const void *b)
+{
+    const struct released *x = a, *y = b;
+
+    return (x->cluster > y->cluster) - (x->cluster < y->cluster);
+}
+
+/* Neighbours become one, so that they are punched at once. */
+static size_t merge(struct released *list, size_t count)
+{
+    size_t last = 0;
+
+    qsort(list, count, sizeof(*list), by_cluster);
+    for (size_t i = 1; i < count; i++) {
+        if (list[i].punch == list[last].punch &&
+            list[i].cluster == list[last].cluster + list[last].count)
+            list[last].count += list[i].count;
+        else
+            list[++last] = list[i];
+    }
+    return last + 1;
+}
+
 int release_due(struct qcow2 *q)
 {
     struct released_vec *waiting = &q->meta->released;
-    size_t kept = 0;
     int rc = truncate_due(q);
 
-    for (size_t i = 0; i < waiting->count; i++) {
-        if (rc == 0 && is_due(q, &waiting->items[i]))
-            rc = lower(q, &waiting->items[i]);
-        else
-            waiting->items[kept++] = waiting->items[i];
-    }
-    waiting->count = kept;
+    if (rc < 0)
+        return rc;
+    const size_t due = gather_due(q, waiting);
+    waiting->count -= due;
+    if (due == 0)
+        return 0;
+    struct released *list = waiting->items + waiting->count;
+    const size_t merged = merge(list, due);
+    for (size_t i = 0; i < merged && rc == 0; i++)
+        rc = lower(q, &list[i]); /* where one fails, the others stay counted: leaks */
     return rc;
 }
 
