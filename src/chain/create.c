@@ -188,6 +188,27 @@ static bool is_in_chain(const struct io_file *file, const struct qimg_image *bac
     return false;
 }
 
+/* Strict has opened the next image alone, but what stands below it is as lost when overwritten.
+ * What cannot be opened, or may not be, is not known to be the new file. */
+static bool is_further_down(const struct new_file *new, const struct qimg_image *backing)
+{
+    struct qimg_image *whole;
+    struct qimg_error unheard;
+    if (!backing || new->context->gate.policy == QIMG_POLICY_QEMU)
+        return false;
+
+    const struct qimg_open_options how = {
+        .format = qimg_image_format(backing),
+        .share = QIMG_SHARE_FORCE,
+    };
+    qimg_error_clear(&unheard);
+    if (qimg_image_open(new->context, backing->layers[0].name, &how, &whole, &unheard) < 0)
+        return false;
+    const bool found = is_in_chain(new->file, whole);
+    qimg_image_close(whole);
+    return found;
+}
+
 /* A recorded data file is a literal file name: never json:, never a protocol. Relative to the
  * image's directory; under QEMU's policy, to the current one. */
 static int place_data_file(struct qimg_context *context, const char *image_name,
@@ -227,7 +248,7 @@ struct job {
 
 static int check_identity(const struct new_file *new, const struct job *job, struct qimg_error *err)
 {
-    if (is_in_chain(new->file, job->backing))
+    if (is_in_chain(new->file, job->backing) || is_further_down(new, job->backing))
         return qimg_fail(err, EINVAL,
                          "Error: Trying to create an image with the same filename "
                          "as the backing file");

@@ -76,6 +76,15 @@ def test_commands_that_need_no_backing_file_open_none(unformatted):
     tool("create", "-q", "-f", "qcow2", "-u", "-b", "nox", "-F", "raw", "x.qcow2", "1M").ok()
 
 
+def test_no_image_of_its_own_chain_is_overwritten(twin):
+    top = images.chain(twin, 3)
+    for name in ("c0.raw", top):
+        before = (twin.theirs / name).read_bytes()
+        run.ours(twin.theirs)("create", "-q", "-f", "qcow2", "-b", top, "-F", "qcow2",
+                              name).failed("same filename as the backing file")
+        assert (twin.theirs / name).read_bytes() == before, name
+
+
 def test_no_backing_refuses_every_chain(twin):
     top = images.chain(twin, 2)
     tool = run.ours(twin.theirs)
