@@ -485,10 +485,14 @@ static uint64_t total(const struct range_vec *v)
     return sum;
 }
 
+/* Where the file has bytes that the old state did not count, clusters that seem free may hold
+ * something: then nothing is moved there. */
 static bool is_worth_gathering(const struct shadow *s)
 {
     const uint64_t written = total(&s->taken) - total(&s->unwritten);
 
+    if (s->file_size > s->counted_end << s->q->header.cluster_bits)
+        return false;
     return s->flipped && !s->in_place && !s->q->image.file->is_device && written > 0 &&
            written <= max_u64(GATHER_BYTES, 8 * qcow2_cluster_size(s->q));
 }
