@@ -65,7 +65,7 @@ Test(qcow2_shadow, clusters_in_use_that_nobody_counts_stop_it)
     io_engine_free(engine);
 }
 
-Test(qcow2_shadow, bytes_behind_what_is_counted_are_not_cut_off)
+Test(qcow2_shadow, bytes_behind_what_is_counted_are_neither_cut_off_nor_used)
 {
     struct io_engine *engine = verb_image(&verb_layouts[0]);
     const uint64_t size = align_up(io_sim_size(engine, "disk"), 65536);
@@ -78,7 +78,6 @@ Test(qcow2_shadow, bytes_behind_what_is_counted_are_not_cut_off)
     cr_assert_eq(io_write_exact(file, size + 4096, "mine", 4), 0);
     io_file_close(file);
     cr_assert_eq(verb_run(engine, verb_snapshot_one, &err), 0, "%s", err.text);
-    cr_assert_eq(verb_run(engine, verb_delete_one, &err), 0, "%s", err.text);
     cr_assert(io_sim_get(engine, "disk", size + 4096, back, 4));
     cr_expect_eq(memcmp(back, "mine", 4), 0);
     io_engine_free(engine);
