@@ -124,7 +124,7 @@ static int fill_from_file(struct writing *w)
     FILE *f = fopen(w->file, "r");
     size_t got = 0;
     if (!f) {
-        printf("%s: %s\n", w->file, strerror(errno));
+        fprintf(stderr, "%s: %s\n", w->file, strerror(errno));
         return -1;
     }
     errno = 0;
@@ -134,7 +134,7 @@ static int fill_from_file(struct writing *w)
     const int why = errno;
     fclose(f);
     if (failed || (got == 0 && w->len > 0)) {
-        printf("%s: %s\n", w->file, failed ? strerror(why) : "file is empty");
+        fprintf(stderr, "%s: %s\n", w->file, failed ? strerror(why) : "file is empty");
         return -1;
     }
     for (size_t at = got; at < w->len; at += got)
