@@ -232,18 +232,32 @@ static int run_flush(struct io *io, int argc, char **argv)
 
 static int run_truncate(struct io *io, int argc, char **argv)
 {
-    uint64_t size;
+    struct qimg_resize_options how = { .shrink = true };
+    struct qimg_error err;
     int letter;
     optind = 0;
-    while ((letter = getopt(argc, argv, "m:")) != -1)
+    qimg_error_clear(&err);
+    while ((letter = getopt(argc, argv, "m:")) != -1) {
         if (letter == '?')
             return -2;
-    if (optind != argc - 1)
+        if (qimg_preallocation_parse(optarg, &how.preallocation) < 0) {
+            tool_fail(io->tool, "Invalid preallocation mode '%s'", optarg);
+            return -1;
+        }
+    }
+    if (optind >= argc)
         return -2;
-    if (io_number(argv[optind], &size) < 0)
+    if (io_number(argv[optind], &how.size) < 0)
         return -1;
-    tool_fail(io->tool, "truncate: resizing is not available in this version");
-    return -1;
+    if (how.size % SECTOR != 0 && strcmp(qimg_image_format(io->image), "raw") != 0) {
+        tool_fail(io->tool, "The new size must be a multiple of %d", SECTOR);
+        return -1;
+    }
+    if (qimg_image_resize(io->image, &how, &err) < 0) {
+        tool_fail_error(io->tool, "", &err);
+        return -1;
+    }
+    return 0;
 }
 
 static int run_abort(struct io *io, int argc, char **argv)

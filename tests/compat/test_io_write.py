@@ -213,3 +213,15 @@ def test_a_raw_file_with_a_partial_sector(twin):
     for name, command in (("a", "write -P 1 900 124"), ("b", "write -P 1 100 100")):
         scripted(twin, "-f", "raw", *commands("length", command, "length"), name=name)
         twin.same_file(name)
+
+
+@pytest.mark.parametrize("script", (
+    ("write -P 1 0 8M", "truncate 2M", "length", "truncate 12M", "read -P 0 2M 10M", "write 11M 4k"),
+    ("truncate 1000", "truncate 1", "truncate -m foo 16M", "truncate -x 1", "length"),
+    ("truncate -m metadata 16M", "length", "write -P 2 15M 4k"), ("truncate 0", "length"),
+    ("write -P 3 4M 128k", "truncate 4160k", "truncate 8M", "read -P 3 4M 64k")))
+def test_truncate(twin, script):
+    twin.img("create", "-q", "-f", "qcow2", "a.qcow2", "8M")
+    twin.fork()
+    scripted(twin, "-f", "qcow2", *commands(*script))
+    same_result(twin, maps=False)
