@@ -23,6 +23,7 @@ struct io {
     struct io_async *async;
     struct io_opened *opened; /* how the image was opened */
     bool keep_space;          /* -d ignore: discards are */
+    bool copy_on_read;        /* -C */
     bool misaligned;          /* -m: buffers not aligned for O_DIRECT */
     bool done;                /* quit was met */
 };
@@ -103,6 +104,10 @@ struct timespec io_since(struct timespec began);
 
 /* Waits for all requests under way and prints what they brought. */
 void io_drain(struct io *io);
+
+/* -C: what lies below [off, off + len) is kept in the image itself from now on. 0 or a negative
+ * errno. */
+int io_copy_up(struct io *io, uint64_t off, uint64_t len);
 
 /* The result lines of a request. */
 struct io_report {

@@ -170,6 +170,7 @@ static int open_as(struct io *io, struct io_opened *opened)
     }
     io->opened = opened;
     io->keep_space = open->keep_space;
+    io->copy_on_read = open->copy_on_read;
     return 0;
 }
 

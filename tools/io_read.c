@@ -154,8 +154,11 @@ static int read_now(struct io *io, struct reading *r, const char *verb)
     if (make_buffer(io, r) < 0)
         return -1;
     clock_gettime(CLOCK_MONOTONIC, &r->began);
-    int rc = within_disk(io, r) ? qimg_image_read(io->image, r->off, r->bytes, (size_t)r->len, &err)
-                                : -EIO;
+    int rc = within_disk(io, r) ? 0 : -EIO;
+    if (rc == 0 && io->copy_on_read)
+        rc = io_copy_up(io, r->off, r->len);
+    if (rc == 0)
+        rc = qimg_image_read(io->image, r->off, r->bytes, (size_t)r->len, &err);
     if (rc < 0) {
         printf("%s failed: %s\n", verb, strerror(-rc));
         if (err.text[0] && io->tool->verbose)
@@ -213,7 +216,9 @@ static int queue(struct io *io, struct reading *r)
     struct qimg_queue *queue;
     if (!within_disk(io, r))
         return -EIO;
-    int rc = io_async_queue(io, &queue);
+    int rc = io->copy_on_read ? io_copy_up(io, r->off, r->len) : 0;
+    if (rc == 0)
+        rc = io_async_queue(io, &queue);
     if (rc < 0)
         return rc;
     clock_gettime(CLOCK_MONOTONIC, &r->began);
