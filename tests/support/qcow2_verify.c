@@ -181,6 +181,52 @@ static void walk_snapshots(struct walk *w)
     refer(w, start, at - start, "snapshot table");
 }
 
+/* Where the data of header extension @type lies; 0 = there is none. */
+static uint64_t extension(const struct walk *w, uint32_t type)
+{
+    const uint64_t end = word(w, 8, 8) ? word(w, 8, 8) : UINT64_C(1) << w->cb;
+
+    for (uint64_t at = w->v2 ? 72 : word(w, 100, 4); at + 8 <= end;) {
+        const uint64_t found = word(w, at, 4);
+        if (found == type)
+            return at + 8;
+        if (found == 0)
+            return 0;
+        at += 8 + align_up(word(w, at + 4, 4), 8);
+    }
+    return 0;
+}
+
+static void walk_bitmap_table(struct walk *w, uint64_t table, uint64_t count)
+{
+    refer(w, table, count * 8, "bitmap table");
+    for (uint64_t i = 0; i < count; i++) {
+        const uint64_t raw = word(w, table + 8 * i, 8);
+        if (raw & ~(OFFSET | 1) || !is_aligned(raw & OFFSET, UINT64_C(1) << w->cb) ||
+            (raw & 1 && raw != 1))
+            corrupt(w, "bitmap table entry %#" PRIx64, raw);
+        else if (raw & OFFSET)
+            refer(w, raw, UINT64_C(1) << w->cb, "bitmap");
+    }
+}
+
+static void walk_bitmaps(struct walk *w)
+{
+    const uint64_t ext = extension(w, 0x23852875);
+
+    if (w->v2 || !(word(w, 88, 8) & 1) || ext == 0)
+        return;
+    const uint64_t len = word(w, ext + 8, 8), directory = word(w, ext + 16, 8);
+    uint64_t at = directory;
+    refer(w, directory, len, "bitmap directory");
+    for (uint64_t n = word(w, ext, 4); n > 0 && w->verdict.corruptions == 0; n--) {
+        walk_bitmap_table(w, word(w, at, 8), word(w, at + 8, 4));
+        at += align_up(24 + word(w, at + 18, 2) + word(w, at + 20, 4), 8);
+    }
+    if (at != directory + len)
+        corrupt(w, "bitmap directory of %" PRIu64 " bytes ends at %#" PRIx64, len, at);
+}
+
 static void compare(struct walk *w)
 {
     for (uint64_t c = 0; c < w->clusters; c++) {
@@ -220,6 +266,7 @@ struct verdict qcow2_verify(const uint8_t *bytes, size_t len)
     load_counts(&w);
     walk_l1(&w, word(&w, 40, 8), word(&w, 36, 4));
     walk_snapshots(&w);
+    walk_bitmaps(&w);
     check_flags(&w, word(&w, 40, 8), word(&w, 36, 4));
     compare(&w);
     free(w.counted);

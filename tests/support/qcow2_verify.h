@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A second opinion on the consistency of a qcow2 file, written without src/formats/qcow2: counts
- * every reference (header, tables, blocks, active state, snapshots, bitmaps are not looked at) and
+ * every reference (header, tables, blocks, active state, snapshots, bitmaps) and
  * compares with what the file says.
  */
 #ifndef SUPPORT_QCOW2_VERIFY_H
