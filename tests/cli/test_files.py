@@ -46,7 +46,8 @@ def test_a_full_disk(twin, free_kib):
     twin.img("convert", "-O", "qcow2", "real", "a.qcow2")
     small = twin.scratch / "small"
     small.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={max(free_kib, 4)}k", "none", small],
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={max(free_kib, 4)}k", "none",
+                            small],
                            capture_output=True, text=True)
     if mount.returncode != 0:
         pytest.skip("may not mount here")

@@ -44,8 +44,8 @@ def test_one_read_of_64_terabyte_images_under_a_small_budget(scratch, terabytes)
     offset = 17 * (512 << 20) + 17 * 65536
     seconds = []
     for _ in range(5):
-        result = tool("--map-budget=1M", "io", "-r", "-f", "qcow2", "-c", f"read -P 18 {offset} 4k", terabytes,
-                      measure=True).ok()
+        result = tool("--map-budget=1M", "io", "-r", "-f", "qcow2", "-c", f"read -P 18 {offset} 4k",
+                      terabytes, measure=True).ok()
         assert "Pattern verification failed" not in result.out
         assert result.peak_kib < 32 * MIB, f"{result.peak_kib} KiB"
         seconds.append(result.seconds)

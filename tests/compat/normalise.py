@@ -121,10 +121,19 @@ def json_parser_words(text):
     return re.sub(r"(JSON parse error), .*", r"\1", text)
 
 
-NEW_OUT = (drop_child_nodes, drop_detached_header, drop_json_children, drop_map_compressed, snapshot_columns)
+def number_of_errno(text):
+    """9.0: snapshot gives the words of an errno without its number."""
+    text = re.sub(r"(Could not create snapshot '.*'): -\d+ \((.*)\)\n", r"\1: \2\n", text)
+    return text.replace("Block driver does not support snapshots",
+                        "Block driver does not support internal snapshots")
+
+
+NEW_OUT = (drop_child_nodes, drop_detached_header, drop_json_children, drop_map_compressed,
+           snapshot_columns)
 OLD_OUT = (reprint_json, snapshot_columns)
 BOTH_ERR = (drop_usage_hint, blank_size_error, coroutines, blank_output_error,
-            blank_unexpected_argument, getopt_words, json_parser_words, last_newline)
+            blank_unexpected_argument, getopt_words, json_parser_words, last_newline,
+            number_of_errno)
 
 
 def _apply(rules, text):

@@ -233,8 +233,8 @@ BAD = {
     "bitmap-directory-unaligned": lambda: bitmaps(off=6 * CLUSTER + 8),
     "bitmap-directory-max": lambda: bitmaps(size=(1 << 64) - 1),
     "bitmap-directory-past-end": lambda: bitmaps(off=1 << 50),
-    "bitmap-name-max": lambda: bitmaps(entry=struct.pack(">QIIBBHI", 7 * CLUSTER, 1, 2, 1, 16, 65535, 0)
-                                       + b"b0"),
+    "bitmap-name-max": lambda: bitmaps(
+        entry=struct.pack(">QIIBBHI", 7 * CLUSTER, 1, 2, 1, 16, 65535, 0) + b"b0"),
     "crypto-without-extension": lambda: Image(crypt=2),
     "crypto-extension-8": lambda: Image(crypt=2).extension(0x0537be77, bytes(8)),
     "crypto-unaligned": lambda: Image(crypt=2).extension(0x0537be77, struct.pack(">QQ", 7, 512)),

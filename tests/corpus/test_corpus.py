@@ -121,7 +121,8 @@ def test_reading_through_io(corpus, name):
     result = run.ours(corpus)("io", "-r", "-f", "qcow2", "-c", "read 0 1M", f"{name}.qcow2",
                               measure=True)
     if verdict(name)[1]:
-        assert result.code == (1 if name == "good-size-0" else 0), f"{result}{result.out}{result.err}"
+        want = 1 if name == "good-size-0" else 0
+        assert result.code == want, f"{result}{result.out}{result.err}"
     else:
         assert result.code == 1, f"{result}{result.out}{result.err}"
     assert result.cpu_seconds < SECONDS and result.seconds < 5 * SECONDS

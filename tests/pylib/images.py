@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The matrix of images that the suites run over, made by the installed qemu-img and qemu-io."""
 
+import os
+
 # Name of a layout: its options for `qemu-img create -f qcow2 -o`.
 LAYOUTS = {
     "v2": "compat=0.10",
@@ -63,12 +65,21 @@ def compressed_writes(options):
     return (f"write -q -c -P 7 6M {length}",)
 
 
+def settle(path):
+    """Lets the file system place what was written: QEMU's `map` looks at the blocks in use, which
+    change while written data waits for its place."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
 def make(twin, options, name="a.qcow2", size=SIZE, extra=()):
     """One image of layout @options with one of each kind of cluster."""
     twin.img("create", "-q", "-f", "qcow2", "-o", options, name, size)
     writes = WRITES + compressed_writes(options) if size == SIZE else ()
     if writes or extra:
         twin.io(name, *writes, *extra, options=("-f", "qcow2"))
+    settle(twin.theirs / name)
     return name
 
 
