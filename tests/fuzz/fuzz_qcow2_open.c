@@ -64,7 +64,7 @@ static void check_step(struct image *image, struct qimg_range window)
             if (e->kind == EXTENT_COMPRESSED)
                 unpack(file, e, &unpacks);
             if (e->kind == EXTENT_BAD)
-                require(image->ops->explain(image, e->guest_off, &err) == -EIO && err.text[0]);
+                require(image->ops->explain(image, e->guest_off, &err) < 0 && err.text[0]);
         }
     }
     extent_vec_release(&v);
