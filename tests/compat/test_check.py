@@ -61,18 +61,26 @@ def repaired(directory, name, how, program, whose):
 
 
 def summary(result):
-    """stdout; a snapshot table that is written anew has another place in each program."""
+    """stdout. A snapshot table that is written anew has another place in each program. QEMU makes
+    a file long enough for a refcount block that lies anywhere, and then mends that block's count
+    too; there only the exit codes agree."""
+    if "is outside image" in result.err:
+        return []
     moved = "snapshot table" in result.err
     return [line for line in result.out.splitlines() if not (moved and "end offset" in line)]
 
 
 def check_repair(directory, name, how, what):
     mine, ours = repaired(directory, name, how, run.as_qemu_img(), "ours")
-    _, theirs = repaired(directory, name, how, run.qemu_img(), "theirs")
-    if theirs.code == 0:
+    other, theirs = repaired(directory, name, how, run.qemu_img(), "theirs")
+    compare = run.qemu_img(directory)
+    # QEMU writes tables that lie upon the guest's data; qimg leaves these.
+    harmless = compare("compare", name, other).code == 0
+    if theirs.code == 0 and harmless:
         assert (ours.code, summary(ours)) == (0, summary(theirs)), \
             f"{what} -r {how}\n{say(ours)}{say(theirs)}"
-    assert ours.code in (0, theirs.code), f"{what} -r {how}\n{say(ours)}{say(theirs)}"
+    if harmless:
+        assert ours.code in (0, theirs.code), f"{what} -r {how}\n{say(ours)}{say(theirs)}"
     again = run.as_qemu_img().at(directory)("check", "-r", how, mine)
     if ours.code == 0:
         assert again.code == 0 and "Repairing" not in again.err, f"{what}: twice\n{say(again)}"

@@ -103,9 +103,33 @@ static int count_all(struct check *c)
     return check_count_references(c);
 }
 
+/* What refers to what, before anything is mended: so that no table is written that is also the
+ * guest's data. */
+static int look_before(struct check *c)
+{
+    struct qimg_check_result found = { 0 };
+    struct qimg_check_result *const res = c->res;
+    const bool fix_errors = c->fix_errors;
+
+    c->res = &found;
+    c->silent = true;
+    c->fix_errors = false;
+    const int rc = count_all(c);
+    c->res = res;
+    c->silent = false;
+    c->fix_errors = fix_errors;
+    c->rebuild = false;
+    if (rc < 0)
+        return 0; /* the walk that counts meets it again, and tells */
+    c->mendable = found.corruptions > 0;
+    c->before = c->mem;
+    c->mem = (struct counts){ 0 };
+    return 0;
+}
+
 static uint64_t all_count_bytes(const struct check *c)
 {
-    return counts_bytes(&c->mem) + counts_bytes(&c->disk);
+    return counts_bytes(&c->mem) + counts_bytes(&c->disk) + counts_bytes(&c->before);
 }
 
 /* What the new structures replaced is not referred to any more: given back. */
@@ -189,6 +213,8 @@ static int check_refcounts(struct check *c)
         c->res->check_errors++;
         return rc;
     }
+    if (c->fix_leaks)
+        TRY(look_before(c));
     TRY(count_all(c));
     TRY(mender_flush(&c->mender));
     if (c->extended)
@@ -298,6 +324,7 @@ static void release(struct check *c)
 {
     counts_release(&c->mem);
     counts_release(&c->disk);
+    counts_release(&c->before);
     check_snapshots_release(&c->snapshots);
     mender_release(&c->mender);
     io_queue_free(c->queue);

@@ -74,6 +74,7 @@ struct check {
     struct qimg_check_result *res; /* what is being counted into */
     bool fix_leaks, fix_errors;
     bool mend_flags; /* COPIED */
+    bool mendable;   /* something was found at all: tables may have to be mended */
     bool rebuild;    /* refcounts cannot be mended in place */
     bool signaled;   /* QEMU tells of the first unaligned block only */
     uint64_t file_size;
@@ -92,7 +93,9 @@ struct check {
 
     struct mender mender;
     uint64_t mends;            /* entries replaced while tables are walked */
-    uint64_t sound_cluster[3]; /* by repair_kind: cluster + 1 that overlaps nothing; 0 = none */
+    struct counts before;      /* mem of a walk before anything is mended */
+    uint64_t asked_cluster[3]; /* by repair_kind: cluster + 1 that was asked about last ... */
+    bool asked_answer[3];      /* ... and whether it may be written */
     uint64_t l1_off;           /* of the L1 table that is being walked */
     bool extended;             /* the file was made longer: disk must be loaded again */
     struct io_queue *queue;
@@ -158,6 +161,9 @@ MUST_CHECK int check_count_references(struct check *c);
 
 /* One more reference to each cluster that @bytes touch. */
 MUST_CHECK int check_refer(struct check *c, struct qimg_range bytes, struct place place);
+
+/* Is its L1 table one that is walked? */
+bool check_walks_snapshot(const struct check *c, const struct check_snapshot *s);
 
 /* Does a reference to @bytes lead past the end, by more than the rest of a cut last cluster? */
 bool check_is_past_end(const struct check *c, struct qimg_range bytes);
@@ -246,6 +252,10 @@ void check_snapshots_release(struct check_snapshot_vec *snapshots);
 /* Does this metadata table share bytes with a structure of another kind? */
 enum repair_kind { REPAIR_L1, REPAIR_L2, REPAIR_OTHER };
 bool repair_overlaps(const struct check *c, struct qimg_range bytes, enum repair_kind kind);
+
+/* May the table in the cluster at @off be written: is it nothing but a table of that kind? (Else
+ * the write would change the guest's data, or other metadata.) */
+MUST_CHECK bool repair_may_write(struct check *c, uint64_t off, enum repair_kind kind);
 
 /* Replaces the L2 entry at @entry_off (len 8 or 16). */
 MUST_CHECK int repair_entry(struct check *c, uint64_t entry_off, const void *bytes, size_t len,

@@ -26,7 +26,6 @@ static uint64_t flagged(uint64_t word, uint64_t count)
 static int before_table(struct check *c, uint64_t l1_index, uint64_t word, bool active)
 {
     const struct qcow2_geometry *g = &c->q->geometry;
-    const bool mend = c->mend_flags;
     struct place place = AT(c->l1_off + l1_index * QCOW2_L1_ENTRY_BYTES);
     uint64_t count;
     uint8_t raw[8];
@@ -36,6 +35,7 @@ static int before_table(struct check *c, uint64_t l1_index, uint64_t word, bool 
         return 1; /* told already */
     if (word == flagged(word, count))
         return 0;
+    const bool mend = c->mend_flags && repair_may_write(c, place.host_off, REPAIR_L1);
     place.guest = (struct qimg_range){ l1_index << qcow2_l2_coverage_bits(g),
                                        UINT64_C(1) << qcow2_l2_coverage_bits(g) };
     REPORT(c, L1_COPIED, place, mend, check_verb(mend), (unsigned)l1_index, word, count);
@@ -91,14 +91,6 @@ static int stage_pages(struct check *c, const struct walked_table *table, uint64
     return 0;
 }
 
-static int overlaps(struct check *c, const struct walked_table *table, uint64_t wrong)
-{
-    REPORT(c, L2_OVERLAPS, AT(table->l2_off), false, strerror(EIO));
-    c->res->corruptions += wrong;
-    c->res->check_errors++;
-    return -EIO;
-}
-
 static int check_table(struct check *c, struct walked_table *table)
 {
     const struct qcow2_geometry *g = &c->q->geometry;
@@ -107,6 +99,7 @@ static int check_table(struct check *c, struct walked_table *table)
     const uint64_t per_bit =
         max_u64(min_u64(PAGE, qcow2_cluster_size(c->q)), qcow2_cluster_size(c->q) / 64);
     uint64_t wrong = 0, dirty_pages = 0;
+    bool mend = false;
 
     for (uint64_t i = 0; i < entries; i++) {
         const uint64_t at = i << g->entry_bits, word = load_be64(table->bytes + at);
@@ -115,20 +108,19 @@ static int check_table(struct check *c, struct walked_table *table)
             continue;
         const struct place place = { table->l2_off + at,
                                      { guest + (i << g->cluster_bits), qcow2_cluster_size(c->q) } };
-        REPORT(c, L2_COPIED, place, c->mend_flags, check_verb(c->mend_flags), word, count);
+        if (wrong == 0)
+            mend = c->mend_flags && repair_may_write(c, table->l2_off, REPAIR_L2);
+        REPORT(c, L2_COPIED, place, mend, check_verb(mend), word, count);
         store_be64(table->bytes + at, flagged(word, count));
         dirty_pages |= UINT64_C(1) << at / per_bit;
         wrong++;
     }
     if (wrong == 0)
         return 0;
-    if (!c->mend_flags) {
+    if (!mend) {
         c->res->corruptions += wrong;
         return 0;
     }
-    const struct qimg_range bytes = { table->l2_off, qcow2_cluster_size(c->q) };
-    if (repair_overlaps(c, bytes, REPAIR_L2))
-        return overlaps(c, table, wrong);
     c->res->corruptions_fixed += wrong;
     return stage_pages(c, table, dirty_pages);
 }

@@ -10,6 +10,7 @@
 /* The table that is being looked at. */
 struct scan {
     struct check *c;
+    bool mends; /* entries may be replaced */
     struct walked_table *table;
     uint64_t entries;
     uint64_t next_off; /* where the last allocated cluster of this table ends; 0 = none yet */
@@ -64,7 +65,7 @@ static int mend_word(struct scan *s, uint64_t i, uint64_t word)
     struct check *c = s->c;
 
     c->res->corruptions++;
-    if (!c->fix_errors)
+    if (!s->mends)
         return 0;
     const int rc = replace(s, i, (struct qcow2_l2_entry){ word, bitmap_at(s, i) });
     if (rc < 0) {
@@ -91,7 +92,7 @@ static int scan_packed(struct scan *s, uint64_t i, uint64_t word)
 
     if (word & QCOW2_COPIED) {
         word &= ~QCOW2_COPIED;
-        REPORT(c, PACKED_COPIED, place_of(s, i), c->fix_errors, check_verb(c->fix_errors), off);
+        REPORT(c, PACKED_COPIED, place_of(s, i), s->mends, check_verb(s->mends), off);
         TRY(mend_word(s, i, word));
     }
     if (g->data_file || bitmap_at(s, i)) {
@@ -119,9 +120,9 @@ static int scan_unaligned_zeros(struct scan *s, uint64_t i, uint64_t off)
     const bool extended = c->q->geometry.extended_l2;
     const struct qcow2_l2_entry plain = { extended ? 0 : QCOW2_ZERO, extended ? zeros : 0 };
 
-    REPORT(c, ZERO_UNALIGNED, place_of(s, i), c->fix_errors, check_verb(c->fix_errors), off);
+    REPORT(c, ZERO_UNALIGNED, place_of(s, i), s->mends, check_verb(s->mends), off);
     c->res->corruptions++;
-    if (!c->fix_errors)
+    if (!s->mends)
         return 0;
     const int rc = replace(s, i, plain);
     if (rc < 0) {
@@ -172,7 +173,7 @@ static int drop_past_end(struct scan *s, uint64_t i, uint64_t off)
     const uint64_t zeros = (bitmap_at(s, i) | bitmap_at(s, i) << 32) & ~UINT64_C(0xffffffff);
     const struct qcow2_l2_entry plain = { extended ? 0 : QCOW2_ZERO, extended ? zeros : 0 };
 
-    if (!c->fix_errors || c->q->geometry.v2 || c->q->geometry.data_file ||
+    if (!s->mends || c->q->geometry.v2 || c->q->geometry.data_file ||
         !check_is_past_end(c, bytes) || check_may_extend(c, bytes) || replace(s, i, plain) < 0)
         return 0;
     REPORT(c, PAST_END_ZEROED, place_of(s, i), true, off, bytes.len);
@@ -218,7 +219,7 @@ static int scan_entry(struct scan *s, uint64_t i)
     const uint64_t off = word & QCOW2_OFFSET_MASK;
 
     if (!(word & QCOW2_COMPRESSED) && word & L2_RESERVED) {
-        REPORT(c, L2_RESERVED, place_of(s, i), c->fix_errors, check_verb(c->fix_errors), word);
+        REPORT(c, L2_RESERVED, place_of(s, i), s->mends, check_verb(s->mends), word);
         TRY(mend_word(s, i, word & ~L2_RESERVED));
         word = word_at(s, i);
     }
@@ -295,9 +296,19 @@ static int scan_runs(struct scan *s)
     return 0;
 }
 
+/* Is this nothing but a table? Asked only of tables in which something may have to be mended:
+ * finding out reads L1 tables. */
+static bool may_mend(const struct scan *s)
+{
+    return s->c->mendable && repair_may_write(s->c, s->table->l2_off, REPAIR_L2) &&
+           is_aligned(s->table->l2_off, qcow2_cluster_size(s->c->q));
+}
+
 int check_l2_table(struct check *c, struct walked_table *table)
 {
     struct scan s = { .c = c, .table = table, .entries = UINT64_C(1) << c->q->geometry.l2_bits };
+
+    s.mends = c->fix_errors && may_mend(&s);
 
     if (!c->q->geometry.extended_l2)
         return scan_runs(&s);

@@ -119,13 +119,13 @@ static struct place place_of_l1(const struct check *c, uint64_t l1_index, bool a
     return place;
 }
 
-static int mend_l1(struct check *c, uint64_t l1_index, uint64_t word)
+static int mend_l1(struct check *c, uint64_t l1_index, uint64_t word, bool mends)
 {
     uint8_t raw[QCOW2_L1_ENTRY_BYTES];
 
     store_be64(raw, word);
     c->res->corruptions++;
-    if (!c->fix_errors)
+    if (!mends)
         return 0;
     if (repair_entry(c, c->l1_off + l1_index * QCOW2_L1_ENTRY_BYTES, raw, sizeof(raw), REPAIR_L1) <
         0) {
@@ -143,8 +143,9 @@ static int before_table(struct check *c, uint64_t l1_index, uint64_t word, bool 
     const uint64_t l2_off = word & QCOW2_OFFSET_MASK;
 
     if (word & L1_RESERVED) {
-        REPORT(c, L1_RESERVED, place, c->fix_errors, check_verb(c->fix_errors), word);
-        TRY(mend_l1(c, l1_index, word & ~L1_RESERVED));
+        const bool mends = c->fix_errors && repair_may_write(c, place.host_off, REPAIR_L1);
+        REPORT(c, L1_RESERVED, place, mends, check_verb(mends), word);
+        TRY(mend_l1(c, l1_index, word & ~L1_RESERVED, mends));
     }
     if (active && l2_off)
         c->suspects += (counts_get(&c->disk, check_cluster_of(c, l2_off)) == 1) !=
@@ -213,6 +214,12 @@ static int count_snapshot(struct check *c, const struct check_snapshot *s, uint6
         return 0;
     }
     return count_l1(c, s->l1_off, s->l1_count, false);
+}
+
+bool check_walks_snapshot(const struct check *c, const struct check_snapshot *s)
+{
+    return is_aligned(s->l1_off, qcow2_cluster_size(c->q)) &&
+           s->l1_count <= LIMIT_QCOW2_L1_BYTES / QCOW2_L1_ENTRY_BYTES;
 }
 
 static int count_snapshots(struct check *c)

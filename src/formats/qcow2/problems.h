@@ -103,9 +103,6 @@
             "the flag is made to say whether the count is 1") \
     PROBLEM(L2_COPIED_UNREADABLE, "l2-unreadable", ERROR, "L2 table", \
             "ERROR: Could not read L2 table: %s", "not by check") \
-    PROBLEM(L2_OVERLAPS, "l2-overlaps", ERROR, "L2 table", \
-            "ERROR: Could not write L2 table; metadata overlap check failed: %s", \
-            "not by check: the table lies upon another structure") \
     PROBLEM(OVERLAPS, "overlaps", ERROR, "L2 table", "ERROR: Overlap check failed", \
             "not by check: the table lies upon another structure") \
     /* --- snapshots --- */ \

@@ -73,17 +73,65 @@ bool repair_overlaps(const struct check *c, struct qimg_range bytes, enum repair
 /* --- entries
  * -------------------------------------------------------------------------------------- */
 
+static uint64_t links_in(const uint64_t *l1, uint64_t count, uint64_t cluster,
+                         unsigned cluster_bits)
+{
+    uint64_t n = 0;
+
+    for (uint64_t i = 0; i < count; i++)
+        n += l1[i] && (l1[i] & QCOW2_OFFSET_MASK) >> cluster_bits == cluster;
+    return n;
+}
+
+/* How often L1 tables of the active state and of all snapshots name that cluster. */
+static int links_to(struct check *c, uint64_t cluster, uint64_t *n)
+{
+    const struct qcow2_header *h = &c->q->header;
+    AUTO_FREE uint64_t *l1 = NULL;
+    uint64_t loaded;
+
+    TRY(check_load_words(c, h->l1_off, h->l1_count, &l1, &loaded));
+    *n = links_in(l1, loaded, cluster, h->cluster_bits);
+    for (size_t i = 0; i < c->snapshots.count; i++) {
+        const struct check_snapshot *s = &c->snapshots.items[i];
+        AUTO_FREE uint64_t *old = NULL;
+        if (!check_walks_snapshot(c, s))
+            continue;
+        TRY(check_load_words(c, s->l1_off, s->l1_count, &old, &loaded));
+        *n += links_in(old, loaded, cluster, h->cluster_bits);
+    }
+    return 0;
+}
+
+/* Every reference to a table's cluster must be a link to that table. */
+static bool is_only_table(struct check *c, uint64_t cluster, enum repair_kind kind)
+{
+    const uint64_t count = counts_get(&c->before, cluster);
+    uint64_t links = 1;
+
+    if (kind == REPAIR_L2 && links_to(c, cluster, &links) < 0)
+        return false;
+    return count == links;
+}
+
+bool repair_may_write(struct check *c, uint64_t off, enum repair_kind kind)
+{
+    const uint64_t cluster = check_cluster_of(c, off);
+
+    /* Asked for each entry of a table: the last answer is kept. */
+    if (c->asked_cluster[kind] != cluster + 1) {
+        c->asked_cluster[kind] = cluster + 1;
+        c->asked_answer[kind] = !repair_overlaps(c, (struct qimg_range){ off, 1 }, kind) &&
+                                is_only_table(c, cluster, kind);
+    }
+    return c->asked_answer[kind];
+}
+
 int repair_entry(struct check *c, uint64_t entry_off, const void *bytes, size_t len,
                  enum repair_kind kind)
 {
-    const uint64_t cluster = check_cluster_of(c, entry_off);
-
-    /* The tables that were looked at last need not be looked at again for each of their entries. */
-    if (c->sound_cluster[kind] != cluster + 1) {
-        if (repair_overlaps(c, (struct qimg_range){ entry_off, len }, kind))
-            return -EEXIST;
-        c->sound_cluster[kind] = cluster + 1;
-    }
+    if (!repair_may_write(c, entry_off, kind))
+        return -EEXIST;
     c->mends++;
     return mender_stage(&c->mender, entry_off, bytes, len);
 }

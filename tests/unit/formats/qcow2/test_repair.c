@@ -182,6 +182,29 @@ Test(qcow2_repair, that_meets_an_error_anywhere_is_finished_by_the_next)
         }
 }
 
+Test(qcow2_repair, never_writes_guest_data_that_passes_for_a_table)
+{
+    static const struct build_cluster data[] = { { .index = 0, .fill = 0x09 } };
+    struct build_qcow2 s = { .size = GiB, .clusters = data, .cluster_count = 1 };
+    struct built built = build_qcow2(&s);
+    const uint64_t cluster =
+        load_be64(built.bytes + built_l2_entry_off(&built, &s, 0)) & QCOW2_OFFSET_MASK;
+    const struct build_patch patch = { built.l1_off + 8, 8, cluster | QCOW2_COPIED };
+    uint8_t want[64], now[64];
+
+    s.patches = &patch;
+    s.patch_count = 1;
+    memset(want, 0x09, sizeof(want));
+    struct io_engine *engine = check_machine(&s);
+    struct checked c = check_disk(engine, (struct check_how){ .fix = QIMG_CHECK_FIX_ALL });
+    cr_expect_gt(c.result.corruptions, 0);
+    cr_assert(io_sim_get(engine, "disk", cluster, now, sizeof(now)));
+    cr_expect_eq(memcmp(now, want, sizeof(now)), 0);
+    checked_release(&c);
+    io_engine_free(engine);
+    built_release(&built);
+}
+
 Test(qcow2_repair, never_writes_a_table_that_lies_upon_another_structure)
 {
     struct built built = build_qcow2(&spec);
