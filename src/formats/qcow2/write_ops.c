@@ -13,6 +13,8 @@ static int refuse(const struct qcow2 *q, struct qimg_error *err)
 {
     if (!q->writable || q->info_only)
         return qimg_fail(err, EACCES, "Block node is read-only");
+    if (q->meta) /* kept by a verb after a failed write: nobody knows what the disk holds */
+        return qimg_fail(err, EIO, "An earlier change of the image has failed");
     if (q->image.encrypted)
         return qimg_fail(err, ENOTSUP, "Writing encrypted images is not supported");
     if (q->l1_off != q->header.l1_off)

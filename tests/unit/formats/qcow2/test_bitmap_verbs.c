@@ -340,6 +340,7 @@ Test(qcow2_bitmap_verbs, after_a_failed_sync_the_open_image_refuses_more)
         if (rc < 0 && q->meta) {
             refused++;
             cr_expect_eq(qcow2_change_bitmaps(&q->image, &request, &err), -EBUSY, "%s", err.text);
+            cr_expect_eq(qcow2_ops.write->begin(&q->image, &err), -EIO, "%s", err.text);
         }
         qcow2_ops.close(&q->image);
         io_engine_free(engine);
