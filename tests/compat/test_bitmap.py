@@ -12,7 +12,8 @@ from pylib import run
 def bitmaps(path):
     """What the file says: {name: (flags, granularity bits, "0110...")}, decoded here."""
     data = path.read_bytes()
-    cluster, size = 1 << struct.unpack_from(">I", data, 20)[0], struct.unpack_from(">Q", data, 24)[0]
+    cluster = 1 << struct.unpack_from(">I", data, 20)[0]
+    size = struct.unpack_from(">Q", data, 24)[0]
     if not struct.unpack_from(">Q", data, 88)[0] & 1:
         return {}
     at = struct.unpack_from(">I", data, 100)[0]
