@@ -21,7 +21,7 @@ struct map_entry map_entry_of(const struct qimg_extent *extent)
         .zero = unallocated || extent->kind == QIMG_ZERO || extent->hole,
         .data = packed || extent->kind == QIMG_DATA,
         .compressed = packed,
-        .has_offset = !packed && !unallocated && extent->host_off != QIMG_NO_OFFSET,
+        .has_offset = !packed && extent->host_off != QIMG_NO_OFFSET,
     };
 }
 

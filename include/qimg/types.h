@@ -27,7 +27,7 @@ struct qimg_range {
 #define QIMG_NO_OFFSET UINT64_MAX
 
 enum qimg_extent_kind {
-    QIMG_UNALLOCATED, /* this image says nothing: look in its backing file, else zeros */
+    QIMG_UNALLOCATED, /* no image has it: reads as zeros; host_off as for ZERO */
     QIMG_ZERO,        /* reads as zeros; host_off is set where space is reserved for it */
     QIMG_DATA,        /* the bytes at host_off of the image's (or its data) file */
     QIMG_COMPRESSED,  /* packed_len bytes at host_off inflate to one cluster */

@@ -90,8 +90,7 @@ static struct status status_of(const struct qimg_image *image, const struct run 
         .data = run->kind == RUN_DATA || run->kind == RUN_COMPRESSED,
         .zero = run_is_zero(run),
         .allocated = run->kind != RUN_UNALLOCATED,
-        .has_offset =
-            run->kind == RUN_DATA || (run->kind == RUN_ZERO && run->host_off != QIMG_NO_OFFSET),
+        .has_offset = run->kind != RUN_COMPRESSED && run->host_off != QIMG_NO_OFFSET,
         .to_end = run->guest_off + run->len >= image->size,
     };
 }

@@ -11,7 +11,8 @@
 
 enum run_kind { RUN_ZERO, RUN_DATA, RUN_COMPRESSED, RUN_BAD, RUN_UNALLOCATED };
 
-/* Guest bytes [guest_off, +len) from one layer. UNALLOCATED (no layer has it) reads as zeros. */
+/* Guest bytes [guest_off, +len) from one layer. UNALLOCATED (no layer has it) reads as zeros; its
+ * host_off is the space that is reserved for it, if any. */
 struct run {
     uint64_t guest_off, len;
     uint64_t host_off; /* of guest_off; of COMPRESSED, of the packed cluster */

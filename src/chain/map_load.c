@@ -7,7 +7,8 @@
  *
  * A layer that ends before the window does has nothing to say beyond its end, and what lies
  * below it is not seen there either: such a hole belongs to the layer above it (as QEMU's map
- * attributes it).
+ * attributes it). Space that a layer only reserves (unallocated subclusters of a cluster that has
+ * a place) matters to such holes alone: it is the place that QEMU's map shows for them.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -97,6 +98,7 @@ static const uint8_t run_kinds[] = {
     [EXTENT_DATA] = RUN_DATA,
     [EXTENT_COMPRESSED] = RUN_COMPRESSED,
     [EXTENT_BAD] = RUN_BAD,
+    [EXTENT_RESERVED] = RUN_UNALLOCATED,
 };
 
 /* The part @piece of @e. */
@@ -104,7 +106,7 @@ static int add_run(struct loader *l, unsigned layer, const struct extent *e,
                    struct qimg_range piece)
 {
     uint64_t host_off = e->host_off;
-    if (host_off != QIMG_NO_OFFSET && (e->kind == EXTENT_DATA || e->kind == EXTENT_ZERO))
+    if (host_off != QIMG_NO_OFFSET && e->kind != EXTENT_COMPRESSED)
         host_off += piece.off - e->guest_off + l->image->layers[layer].window_off;
     return packed_run_vec_push(&l->found, (struct packed_run){
                                               .guest_off = piece.off,
@@ -142,6 +144,22 @@ static int take_extent(struct loader *l, unsigned layer, const struct extent *e,
     return 0;
 }
 
+/* From where on nothing below @layer is looked at: what it reserves there is the map's answer. */
+static uint64_t last_word_from(const struct loader *l, unsigned layer)
+{
+    return layer + 1 < l->image->layer_count ? l->image->layers[layer + 1].image->size : 0;
+}
+
+/* The part of @e from @off on. */
+static struct extent extent_from(struct extent e, uint64_t off)
+{
+    const uint64_t skip = off > e.guest_off ? min_u64(off - e.guest_off, e.len) : 0;
+    e.guest_off += skip;
+    e.host_off += skip;
+    e.len -= skip;
+    return e;
+}
+
 /* Takes what l->extents says out of the holes. */
 static int take_extents(struct loader *l, unsigned layer)
 {
@@ -149,8 +167,13 @@ static int take_extents(struct loader *l, unsigned layer)
         return 0;
     size_t from = 0;
     l->spare.count = 0;
-    for (size_t i = 0; i < l->extents.count; i++)
-        TRY(take_extent(l, layer, &l->extents.items[i], &from));
+    for (size_t i = 0; i < l->extents.count; i++) {
+        struct extent e = l->extents.items[i];
+        if (e.kind == EXTENT_RESERVED)
+            e = extent_from(e, last_word_from(l, layer));
+        if (e.len > 0)
+            TRY(take_extent(l, layer, &e, &from));
+    }
     TRY(keep_holes(&l->spare, l->holes.items + from, l->holes.count - from));
     const struct range_vec holes = l->holes;
     l->holes = l->spare;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The vocabulary that every format answers in. A format says what *it* knows about a guest
- * range; what it does not mention is UNALLOCATED.
+ * range; what it does not mention is UNALLOCATED, as is what it only reserves space for.
  */
 #ifndef FORMATS_EXTENT_H
 #define FORMATS_EXTENT_H
@@ -16,6 +16,7 @@ enum extent_kind {
     EXTENT_DATA,
     EXTENT_COMPRESSED, /* always exactly one cluster: guest_off is its start */
     EXTENT_BAD,        /* the table's word for it is wrong; reading it is -EIO, see image_explain */
+    EXTENT_RESERVED,   /* UNALLOCATED for every reader, but space waits at host_off */
 };
 
 enum codec { CODEC_DEFLATE, CODEC_ZSTD };

@@ -34,6 +34,22 @@ def test_map_of_an_overlay_of_each_layout(twin, layout):
         both_outputs(twin, *window, "top.qcow2")
 
 
+def test_places_of_unallocated_subclusters(twin):
+    """They show where nothing below has a say: in the last image, or past a shorter one's end."""
+    options = "extended_l2=on,cluster_size=16k"
+    twin.img("create", "-q", "-f", "qcow2", "-o", options, "base.qcow2", "1M")
+    twin.io("base.qcow2", "write -q -P 1 3k 1k", "write -q -P 1 1023k 512", "write -q -P 2 512k 1k",
+            "discard -q 512k 1k")
+    twin.img("create", "-q", "-f", "qcow2", "-o", options, "-b", "base.qcow2", "-F", "qcow2",
+             "top.qcow2", "2M")
+    for at in (4, 515, 1000, 1023, 1030, 1500):
+        twin.io("top.qcow2", f"write -q -P 3 {at}k 1k")
+    twin.img("create", "-q", "-f", "qcow2", "-o", f"preallocation=metadata,{options}", "p", "1M")
+    for name in ("base.qcow2", "top.qcow2", "p"):
+        both_outputs(twin, name)
+        twin.read("compare", "-s", name, name)
+
+
 def test_the_file_is_named_that_holds_the_bytes(twin):
     """Not the options by which it was opened: offsets are those of the file."""
     top = images.chain(twin, 2)

@@ -35,7 +35,7 @@ struct image *open_built(const struct build_qcow2 *spec, const struct image_open
 static void print_extent(struct str *s, const struct extent *e)
 {
     str_printf(s, "%s%" PRIu64 "+%" PRIu64 " %c", s->len ? ", " : "", e->guest_off, e->len,
-               "ZDCB"[e->kind]);
+               "ZDCBR"[e->kind]);
     if (e->host_off != QIMG_NO_OFFSET)
         str_printf(s, "@%" PRIu64, e->host_off);
     if (e->kind == EXTENT_COMPRESSED)

@@ -48,6 +48,8 @@ static int read_extent(struct guest *g, const struct extent *e, struct qimg_rang
                              NULL);
     case EXTENT_BAD:
         return -EIO;
+    case EXTENT_RESERVED:
+        return 0; /* what the backing file has is there already */
     case EXTENT_COMPRESSED:
         break;
     }

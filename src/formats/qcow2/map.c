@@ -164,6 +164,7 @@ static uint8_t extent_kind_of(enum qcow2_kind kind)
     case QCOW2_KIND_COMPRESSED:
         return EXTENT_COMPRESSED;
     case QCOW2_KIND_ABSENT:
+        return EXTENT_RESERVED;
     case QCOW2_KIND_MIXED:
     case QCOW2_KIND_BAD:
         break;
@@ -175,7 +176,7 @@ static uint8_t extent_kind_of(enum qcow2_kind kind)
 static int emit_clusters(const struct sink *sink, const struct qcow2_geometry *g,
                          const struct qcow2_cluster *c, struct qimg_range clusters)
 {
-    if (c->kind == QCOW2_KIND_ABSENT)
+    if (c->kind == QCOW2_KIND_ABSENT && c->host_off == QIMG_NO_OFFSET)
         return 0;
     return emit(sink, (struct extent){ .guest_off = clusters.off,
                                        .len = clusters.len,
@@ -227,21 +228,27 @@ static int decode_standard(const struct sink *sink, const struct qcow2_geometry 
     return 0;
 }
 
+static uint8_t subcluster_kind(const struct qcow2_cluster *c, unsigned i)
+{
+    if (c->zero >> i & 1)
+        return EXTENT_ZERO;
+    return c->alloc >> i & 1 ? EXTENT_DATA : EXTENT_RESERVED;
+}
+
 static int emit_subclusters(const struct sink *sink, const struct qcow2_geometry *g,
                             const struct qcow2_cluster *c, uint64_t guest)
 {
     const uint64_t len = UINT64_C(1) << g->subcluster_bits;
 
     for (unsigned i = 0; i < QCOW2_SUBCLUSTERS; i++) {
-        const bool alloc = c->alloc >> i & 1, zero = c->zero >> i & 1;
-        if (!alloc && !zero)
+        const uint8_t kind = subcluster_kind(c, i);
+        const bool placed = c->host_off != QIMG_NO_OFFSET;
+        if (kind == EXTENT_RESERVED && !placed)
             continue;
-        TRY(emit(sink,
-                 (struct extent){ .guest_off = guest + i * len,
-                                  .len = len,
-                                  .host_off = c->host_off == QIMG_NO_OFFSET ? QIMG_NO_OFFSET
-                                                                            : c->host_off + i * len,
-                                  .kind = zero ? EXTENT_ZERO : EXTENT_DATA }));
+        TRY(emit(sink, (struct extent){ .guest_off = guest + i * len,
+                                        .len = len,
+                                        .host_off = placed ? c->host_off + i * len : QIMG_NO_OFFSET,
+                                        .kind = kind }));
     }
     return 0;
 }

@@ -54,7 +54,7 @@ static char *shape_of(const struct image *image)
     cr_assert_eq(image_map(image, (struct qimg_range){ 0, image->size }, &v, &err), 0);
     for (size_t i = 0; i < v.count; i++)
         str_printf(&s, "%s%lu+%lu %c", i ? ", " : "", (unsigned long)v.items[i].guest_off,
-                   (unsigned long)v.items[i].len, "ZDCB"[v.items[i].kind]);
+                   (unsigned long)v.items[i].len, "ZDCBR"[v.items[i].kind]);
     extent_vec_release(&v);
     return str_take(&s);
 }
@@ -71,9 +71,9 @@ static const struct {
     { "cluster_size=2M", "16M", "-c 'write 5M 512'", "4194304+2097152 D" },
     { "cluster_size=4k,compat=0.10", "1000000", "-c 'write 999424 512'", "999424+1024 D" },
     { "extended_l2=on", "4M", "-c 'write 3k 1k' -c 'write -z 66k 2k'",
-      "2048+2048 D, 67584+2048 Z" },
+      "0+2048 R, 2048+2048 D, 4096+61440 R, 67584+2048 Z" },
     { "extended_l2=on,cluster_size=16k", "4M", "-c 'write 512 512' -c 'write -z 16k 16k'",
-      "512+512 D, 16384+16384 Z" },
+      "0+512 R, 512+512 D, 1024+15360 R, 16384+16384 Z" },
     { "refcount_bits=1", "4M", "-c 'write -c -P 1 0 64k' -c 'write -c -P 2 64k 64k'",
       "0+65536 C, 65536+65536 C" },
     { "compression_type=zstd", "4M", "-c 'write -c -P 1 0 64k' -c 'write 64k 64k'",
