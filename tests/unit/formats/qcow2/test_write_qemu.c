@@ -138,8 +138,11 @@ Test(qcow2_write_qemu, a_snapshot_keeps_what_it_had, .timeout = 120)
             cr_assert_eq(v.corruptions + v.leaks, 0, "%s: %s", l->title, v.first);
             dump(engine, dir, "disk");
             expect_qemu_agrees(l, dir, after);
-            cr_assert_eq(run(dir, "qemu-img snapshot -a one disk"), 0, "%s", l->title);
-            expect_qemu_agrees(l, dir, before);
+            const bool applied = run(dir, "qemu-img snapshot -a one disk") == 0;
+            /* QEMU raises counts before it lowers others, which narrow ones cannot hold. */
+            cr_assert(applied || l->spec.refcount_bits <= 4, "%s", l->title);
+            if (applied)
+                expect_qemu_agrees(l, dir, before);
             done++;
         }
         scratch_remove(dir);
