@@ -234,8 +234,10 @@ static int build_apply(struct shadow *s, const struct qcow2_snapshot *snapshot)
 
     TRY(tree_l1_load_snapshot(q, snapshot, &l1));
     TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &old));
-    TRY(adopt_tree(s, &l1));
+    /* In this order no count is higher on the way than at the end. What both states share does not
+     * come to 0 in between: the snapshot counts it too. */
     TRY(drop_tree(s, &old));
+    TRY(adopt_tree(s, &l1));
     TRY(lengthen(&l1, div_up(snapshot->disk_size, UINT64_C(1) << coverage)));
     if (l1.count > LIMIT_QCOW2_L1_BYTES / QCOW2_L1_ENTRY_BYTES)
         return -EFBIG;
