@@ -158,7 +158,10 @@ static int alloc_with_blocks(struct qcow2 *q, uint64_t count, struct found *out)
     TRY(refblocks_place(q, run.cluster, run.count, &blocks));
     assert(blocks <= most_blocks);
     *out = (struct found){ run.cluster + blocks, count };
-    return take_run(q, (struct found){ run.cluster, blocks + count });
+    const int rc = take_run(q, (struct found){ run.cluster, blocks + count });
+    if (rc < 0)
+        refblocks_unplace(q, run.cluster, run.count, blocks);
+    return rc;
 }
 
 int clusters_alloc(struct qcow2 *q, uint64_t count, uint64_t *host_off)

@@ -127,6 +127,9 @@ bool refblocks_exist(const struct qcow2 *q, uint64_t cluster, uint64_t count);
  * those are. The caller counts them. The table is long enough. */
 int refblocks_place(struct qcow2 *q, uint64_t cluster, uint64_t count, uint64_t *blocks);
 
+/* Takes the first @blocks of them back: they could not be counted. */
+void refblocks_unplace(struct qcow2 *q, uint64_t cluster, uint64_t count, uint64_t blocks);
+
 /* The table can describe clusters up to number @end: 0. It had to be made longer: 1, search again.
  */
 int reftable_reach(struct qcow2 *q, uint64_t end);

@@ -208,15 +208,42 @@ static int block_put(struct qcow2 *q, uint64_t index, uint64_t cluster)
     return reftable_entry_set(q, index, off);
 }
 
+/* Undoes block_put() where the block could not be counted. The entry's page is dirty, so that
+ * changing it again takes neither memory nor I/O. */
+static void block_drop(struct qcow2 *q, uint64_t index)
+{
+    const uint64_t off = q->meta->reftable[index];
+
+    if (off == 0 || reftable_entry_set(q, index, 0) < 0)
+        return;
+    pages_forget(q, (struct qimg_range){ off, qcow2_cluster_size(q) });
+    overlap_forget(q, (struct qimg_range){ off, qcow2_cluster_size(q) });
+}
+
 /* One that describes itself. */
 static int block_make(struct qcow2 *q, uint64_t index)
 {
     const uint64_t cluster = index << q->meta->block_bits;
 
     TRY(block_put(q, index, cluster));
-    TRY(refcounts_raise(q, cluster, 1));
+    const int rc = refcounts_raise(q, cluster, 1);
+    if (rc < 0) {
+        block_drop(q, index);
+        return rc;
+    }
     alloc_taken(q, cluster, 1);
     return 0;
+}
+
+void refblocks_unplace(struct qcow2 *q, uint64_t cluster, uint64_t count, uint64_t blocks)
+{
+    const unsigned bits = q->meta->block_bits;
+
+    for (uint64_t i = cluster >> bits; i <= (cluster + count - 1) >> bits; i++) {
+        const uint64_t at = q->meta->reftable[i] >> q->header.cluster_bits;
+        if (at >= cluster && at < cluster + blocks)
+            block_drop(q, i);
+    }
 }
 
 int refblocks_place(struct qcow2 *q, uint64_t cluster, uint64_t count, uint64_t *blocks)
@@ -227,7 +254,11 @@ int refblocks_place(struct qcow2 *q, uint64_t cluster, uint64_t count, uint64_t 
     for (uint64_t i = cluster >> bits; i <= (cluster + count - 1) >> bits; i++) {
         if (q->meta->reftable[i] != 0)
             continue;
-        TRY(block_put(q, i, cluster + *blocks));
+        const int rc = block_put(q, i, cluster + *blocks);
+        if (rc < 0) {
+            refblocks_unplace(q, cluster, count, *blocks);
+            return rc;
+        }
         ++*blocks;
     }
     return 0;
