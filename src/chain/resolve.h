@@ -26,6 +26,7 @@ struct location {
     uint64_t raw_offset;  /* raw's offset= and size= */
     uint64_t raw_size;
     bool has_raw_size;
+    bool offset_as_text, size_as_text; /* given as strings, and shown so */
     bool read_only, force_share;
     bool direct;   /* cache.direct=on */
     bool embedded; /* the name was json:, or named its protocol */

@@ -23,10 +23,17 @@ static struct block_option *find(struct block_option_vec *options, const char *k
     return NULL;
 }
 
-static const char *text_of(struct block_option_vec *options, const char *key)
+static const char *value_of(struct block_option_vec *options, const char *key)
 {
     const struct block_option *option = find(options, key);
     return option ? option->value : NULL;
+}
+
+/* Of names: what is not a string names nothing. */
+static const char *text_of(struct block_option_vec *options, const char *key)
+{
+    const struct block_option *option = find(options, key);
+    return option && option->text ? option->value : NULL;
 }
 
 /* --- options without a meaning here -------------------------------------------------------- */
@@ -106,7 +113,7 @@ static int copy_text(const char *text, char **out, struct qimg_error *err)
 static int read_flag(struct block_option_vec *options, const char *key, bool *out,
                      struct qimg_error *err)
 {
-    const char *text = text_of(options, key);
+    const char *text = value_of(options, key);
     if (!text)
         return 0;
     const bool on = strcmp(text, "on") == 0;
@@ -119,7 +126,7 @@ static int read_flag(struct block_option_vec *options, const char *key, bool *ou
 static int read_size(struct block_option_vec *options, const char *key, uint64_t *out, bool *given,
                      struct qimg_error *err)
 {
-    const char *text = text_of(options, key);
+    const char *text = value_of(options, key);
     if (!text)
         return 0;
     if (size_parse(text, out) < 0)
@@ -134,6 +141,8 @@ static int read_window(struct block_option_vec *options, struct location *out,
     bool has_offset = false;
     TRY(read_size(options, "offset", &out->raw_offset, &has_offset, err));
     TRY(read_size(options, "size", &out->raw_size, &out->has_raw_size, err));
+    out->offset_as_text = text_of(options, "offset") != NULL;
+    out->size_as_text = text_of(options, "size") != NULL;
     if (out->has_raw_size && out->raw_size % 512 != 0)
         return qimg_fail(err, EINVAL, "Specified size is not multiple of 512");
     return 0;
@@ -217,6 +226,37 @@ static int read_format(struct block_option_vec *options, const char *driver, str
     return read_file(options, "file.driver", has_file ? "file.filename" : "filename", out, err);
 }
 
+static void put_json_char(struct str *text, char c)
+{
+    static const char shorts[][2] = {
+        { '"', '"' },  { '\\', '\\' }, { '\b', 'b' }, { '\f', 'f' },
+        { '\n', 'n' }, { '\r', 'r' },  { '\t', 't' },
+    };
+    for (size_t i = 0; i < sizeof(shorts) / sizeof(shorts[0]); i++)
+        if (c == shorts[i][0]) {
+            str_printf(text, "\\%c", shorts[i][1]);
+            return;
+        }
+    if ((unsigned char)c < 0x20 || c == 0x7f)
+        str_printf(text, "\\u%04X", (unsigned)(unsigned char)c);
+    else
+        str_append(text, &c, 1);
+}
+
+static void put_json(struct str *text, const char *value)
+{
+    str_puts(text, "\"");
+    for (; *value; value++)
+        put_json_char(text, *value);
+    str_puts(text, "\"");
+}
+
+static void put_json_number(struct str *text, const char *key, uint64_t value, bool as_text)
+{
+    const char *quote = as_text ? "\"" : "";
+    str_printf(text, "\"%s\": %s%" PRIu64 "%s, ", key, quote, value, quote);
+}
+
 /* As QEMU shows it: just the file's name, unless options say more that matters. */
 static char *display_of(const struct location *place)
 {
@@ -225,22 +265,22 @@ static char *display_of(const struct location *place)
         return strdup(place->path);
     struct str text = { 0 };
     str_puts(&text, "json:{");
-    if (place->key_secret)
-        str_printf(&text, "\"encrypt.key-secret\": \"%s\", ", place->key_secret);
+    if (place->key_secret) {
+        str_puts(&text, "\"encrypt.key-secret\": ");
+        put_json(&text, place->key_secret);
+        str_puts(&text, ", ");
+    }
     if (place->no_backing)
         str_puts(&text, "\"backing\": null, ");
     if (place->raw_offset)
-        str_printf(&text, "\"offset\": %" PRIu64 ", ", place->raw_offset);
+        put_json_number(&text, "offset", place->raw_offset, place->offset_as_text);
+    str_printf(&text, "\"driver\": \"%s\", ", place->format ? place->format : "raw");
     if (place->has_raw_size)
-        str_printf(&text, "\"size\": %" PRIu64 ", ", place->raw_size);
-    str_printf(&text, "\"driver\": \"%s\", \"file\": {\"driver\": \"%s\", \"filename\": \"",
-               place->format ? place->format : "raw", place->driver ? place->driver : "file");
-    for (const char *p = place->path; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            str_puts(&text, "\\");
-        str_append(&text, p, 1);
-    }
-    str_puts(&text, "\"}}");
+        put_json_number(&text, "size", place->raw_size, place->size_as_text);
+    str_printf(&text, "\"file\": {\"driver\": \"%s\", \"filename\": ",
+               place->driver ? place->driver : "file");
+    put_json(&text, place->path);
+    str_puts(&text, "}}");
     return str_take(&text);
 }
 

@@ -23,10 +23,13 @@ void block_options_release(struct block_option_vec *options)
     block_option_vec_release(options);
 }
 
-static int add_option(struct block_option_vec *out, char *key, char *value, bool is_null)
+enum value_kind { VALUE_NULL, VALUE_TEXT, VALUE_OTHER };
+
+/* Takes over @key and @value. */
+static int add_option(struct block_option_vec *out, char *key, char *value, enum value_kind kind)
 {
-    const struct block_option option = { .key = key, .value = value };
-    if (!key || (!value && !is_null) || block_option_vec_push(out, option) < 0) {
+    const struct block_option option = { .key = key, .value = value, .text = kind == VALUE_TEXT };
+    if (!key || (!value && kind != VALUE_NULL) || block_option_vec_push(out, option) < 0) {
         free(key);
         free(value);
         return -ENOMEM;
@@ -138,6 +141,13 @@ static int flatten_children(const char *prefix, const json_t *value, struct bloc
     return 0;
 }
 
+static enum value_kind kind_of(const json_t *value)
+{
+    if (json_is_null(value))
+        return VALUE_NULL;
+    return json_is_string(value) ? VALUE_TEXT : VALUE_OTHER;
+}
+
 /* Nesting is at most LIMIT_JSON_NESTING here. */
 static int flatten(const char *prefix, const json_t *value, struct block_option_vec *out)
 {
@@ -162,7 +172,7 @@ static int flatten(const char *prefix, const json_t *value, struct block_option_
     case JSON_NULL:
         break;
     }
-    return add_option(out, strdup(prefix), text, json_is_null(value));
+    return add_option(out, strdup(prefix), text, kind_of(value));
 }
 
 int block_options_from_json(const char *text, struct block_option_vec *out, struct qimg_error *err)
@@ -210,11 +220,12 @@ int block_options_from_keyval(const char *text, struct block_option_vec *out,
         char *equals = strchr(item, '=');
         int rc;
         if (equals)
-            rc = add_option(out, strndup(item, (size_t)(equals - item)), strdup(equals + 1), false);
+            rc = add_option(out, strndup(item, (size_t)(equals - item)), strdup(equals + 1),
+                            VALUE_TEXT);
         else if (first)
-            rc = add_option(out, strdup("file"), strdup(item), false);
+            rc = add_option(out, strdup("file"), strdup(item), VALUE_TEXT);
         else
-            rc = add_option(out, strdup(item), strdup("on"), false);
+            rc = add_option(out, strdup(item), strdup("on"), VALUE_TEXT);
         if (rc < 0)
             return qimg_fail_memory(err);
     }

@@ -12,6 +12,7 @@
 struct block_option {
     char *key;   /* dotted, e.g. "file.filename" */
     char *value; /* NULL = null */
+    bool text;   /* it was a string, not a number or a flag of JSON */
     bool used;
 };
 

@@ -21,7 +21,9 @@ def all_commands(twin, *names):
 @pytest.mark.parametrize("name", ("nox", "nodir/nox", ".", "", "nosuch:x", "nbd://nowhere/x",
                                   "json:{", "json:{}", 'json:{"driver":"nosuch"}',
                                   'json:{"driver":"qcow2"}', 'json:{"driver":"qcow2","file":7}',
+                                  'json:{"driver":"qcow2","file":true}', 'json:{"driver":7}',
                                   'json:{"driver":"raw","file":{"driver":"file"}}',
+                                  'json:{"driver":"raw","file":{"driver":"file","filename":7}}',
                                   'json:{"driver":"qcow2","file.filename":"nox"}',
                                   "json:['a']", "x" * 300))
 def test_names(twin, name):

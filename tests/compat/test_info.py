@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`info` on everything that QEMU can write, in both outputs."""
+import json
+
 import pytest
 
 from pylib import images, run
@@ -156,3 +158,14 @@ def test_names_of_the_opened_image(twin, top):
 def test_image_opts(twin, options):
     images.make(twin, "compat=1.1", size=1 << 20)
     both_outputs(twin, "--image-opts", options)
+
+
+def test_names_with_control_characters_inside_json(twin):
+    name = 'sun\x1b[1m\x7f\n\t"\\.raw'
+    twin.img("create", "-q", "-f", "raw", name, "1M")
+    mine = run.as_qemu_img(twin.theirs)
+    options = json.dumps({"driver": "raw", "size": 512, "file": {"driver": "file",
+                                                                 "filename": name}})
+    shown = json.loads(mine("info", "--output=json", f"json:{options}").ok().out)["filename"]
+    assert not any(ord(c) < 32 or ord(c) == 127 for c in shown)
+    assert json.loads(shown[len("json:"):])["file"]["filename"] == name
