@@ -3,7 +3,7 @@
  * Making an image: what was asked for, the backing file's word on size and format, the files.
  *
  * (1) Nothing is touched before all options and combinations are checked and announced.
- * (2) An existing file is emptied only once its locks are held, and keeps its inode.
+ * (2) An existing file is emptied only once the locks of all files are held, and keeps its inode.
  * (3) What fails is unlinked if this call made it, else left empty; never half a file.
  * (4) The files, and the directories in which they are new, are durable on return.
  */
@@ -258,7 +258,7 @@ static int check_identity(const struct new_file *new, const struct job *job, str
     return qimg_hint(err, "Is another process using the image [%s]?", new->name);
 }
 
-/* Opens or makes new->path; empties it once it is known whose it is, and locked. (2) */
+/* Opens or makes new->path, sees whose it is, and locks it. */
 static int take_file(struct new_file *new, const struct job *job, struct qimg_error *err)
 {
     static const struct io_lock creator = {
@@ -271,9 +271,13 @@ static int take_file(struct new_file *new, const struct job *job, struct qimg_er
     if (rc < 0)
         return create_failed(new->name, -rc, err);
     TRY(check_identity(new, job, err));
-    TRY(file_lock(new->file, new->name, creator, err));
+    return file_lock(new->file, new->name, creator, err);
+}
+
+static int empty_file(struct new_file *new, struct qimg_error *err)
+{
     new->emptied = true;
-    rc = new->file->is_device ? 0 : io_truncate(new->file, 0);
+    const int rc = new->file->is_device ? 0 : io_truncate(new->file, 0);
     return rc < 0 ? qimg_fail_errno(err, -rc, "Could not resize file") : 0;
 }
 
@@ -286,6 +290,9 @@ static int make(struct job *job, struct qimg_error *err)
     TRY(take_file(&job->image, job, err));
     if (job->spec.data_file_name)
         TRY(take_file(&job->data, job, err));
+    TRY(empty_file(&job->image, err));
+    if (job->spec.data_file_name)
+        TRY(empty_file(&job->data, err));
     TRY(job->format->create(job->image.file, job->data.file, &job->spec, err));
     TRY(keep(&job->data, err));
     return keep(&job->image, err);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is left behind: after failures, on full disks, under kill."""
+import os
 import signal
 import subprocess
 import time
@@ -14,6 +15,27 @@ def test_a_failed_create_leaves_no_file(scratch, qimg):
                  ("-o", "cluster_size=512", "a", "1P"), ("-f", "nosuch", "a", "1M")):
         qimg("create", "-f", "qcow2", *args).failed()
         assert not (scratch / "a").exists(), args
+
+
+@pytest.mark.parametrize("name", ("a", "./a", "hard", "soft"))
+def test_no_image_is_its_own_data_file(twin, name):
+    images.make(twin, "compat=1.1", "a", 1 << 20)
+    os.link(twin.theirs / "a", twin.theirs / "hard")
+    os.symlink("a", twin.theirs / "soft")
+    before = (twin.theirs / "a").read_bytes()
+    run.ours(twin.theirs)("create", "-f", "qcow2", "-o", f"data_file={name},data_file_raw=on", "a",
+                          "8M").failed("lock")
+    assert (twin.theirs / "a").read_bytes() == before
+
+
+def test_an_image_is_not_emptied_when_its_data_file_is_in_use(twin):
+    images.make(twin, "compat=1.1", "a", 1 << 20)
+    images.make(twin, "compat=1.1", "b", 1 << 20)
+    before = (twin.theirs / "a").read_bytes()
+    with run.holding(twin.theirs, "-f", "qcow2", "b"):
+        run.ours(twin.theirs)("create", "-f", "qcow2", "-o", "data_file=b", "a",
+                              "8M").failed("lock")
+    assert (twin.theirs / "a").read_bytes() == before
 
 
 def damage(path, l2_index=48):
