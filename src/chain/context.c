@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base_limits.h"
 #include "cleanup.h"
@@ -82,6 +83,19 @@ static int context_fill(struct qimg_context *context, const struct qimg_context_
                          &context->engine);
 }
 
+/* A directory that is not there would allow nothing, and nobody would learn why. */
+static int check_allowed_dirs(const char *const *dirs, struct qimg_error *err)
+{
+    struct stat st;
+    for (; dirs && *dirs; dirs++) {
+        if (stat(*dirs, &st) < 0)
+            return qimg_fail_errno(err, errno, "--allow-dir '%s'", *dirs);
+        if (!S_ISDIR(st.st_mode))
+            return qimg_fail_errno(err, ENOTDIR, "--allow-dir '%s'", *dirs);
+    }
+    return 0;
+}
+
 int qimg_context_new(const struct qimg_context_options *options, struct qimg_context **out,
                      struct qimg_error *err)
 {
@@ -90,6 +104,7 @@ int qimg_context_new(const struct qimg_context_options *options, struct qimg_con
         options = &defaults;
     if (options->gate.policy > QIMG_POLICY_AUDIT || options->engine > QIMG_ENGINE_THREADS)
         return qimg_fail(err, EINVAL, "context: unknown policy or engine");
+    TRY(check_allowed_dirs(options->gate.allow_dirs, err));
 
     struct qimg_context *context = calloc(1, sizeof(*context));
     if (!context)

@@ -52,6 +52,12 @@ char *gate_shell_quoted(const char *name)
     return str_take(&text);
 }
 
+char *gate_shell_operand(const char *name)
+{
+    AUTO_FREE char *local = str_format("%s%s", *name == '-' ? "./" : "", name);
+    return local ? gate_shell_quoted(local) : NULL;
+}
+
 static const char *role_name(enum gate_role role)
 {
     return role == GATE_BACKING ? "backing file" : "data file";
@@ -73,11 +79,32 @@ static int hint_record_format(const struct gate_request *request, const char *fo
                               struct qimg_error *err)
 {
     AUTO_FREE char *recorded = gate_shell_quoted(request->recorded);
-    AUTO_FREE char *holder = gate_shell_quoted(request->holder);
+    AUTO_FREE char *holder = gate_shell_operand(request->holder);
     if (!recorded || !holder)
         return -EPERM;
     return qimg_hint(err, "To record the format: qimg rebase -u -F %s -b %s %s", format, recorded,
                      holder);
+}
+
+void gate_hint_broken(const struct qimg_context *context, const struct gate_request *request,
+                      struct qimg_error *err)
+{
+    const bool missing = err->code == ENOENT || err->code == ENOTDIR;
+    const bool other_format = strncmp(err->text, "Image is not in ", 16) == 0;
+    if (context->gate.policy != QIMG_POLICY_STRICT || request->role != GATE_BACKING ||
+        !(missing || other_format))
+        return;
+    AUTO_FREE char *name = gate_printable(request->holder);
+    AUTO_FREE char *holder = gate_shell_operand(request->holder);
+    AUTO_FREE char *recorded = gate_shell_quoted(request->recorded);
+    const char *format = request->recorded_format ? request->recorded_format : "FORMAT";
+    if (!name || !holder || !recorded)
+        return;
+    if (missing)
+        (void)qimg_hint(err, "%s names it: qimg rebase -u -F %s -b NEW %s", name, format, holder);
+    else
+        (void)qimg_hint(err, "%s names %s as %s: qimg rebase -u -F FORMAT -b %s %s", name, recorded,
+                        format, recorded, holder);
 }
 
 /* --- the rules --------------------------------------------------------------------------- */
@@ -142,10 +169,14 @@ static bool path_below(const char *path, const char *dir)
     return strncmp(path, dir, len) == 0 && path[len] == '/';
 }
 
-static int outside(const struct gate_request *request, struct qimg_error *err)
+/* @real: where the file really is; "" = not known. */
+static int outside(const struct gate_request *request, const char *real, struct qimg_error *err)
 {
+    char found[PATH_MAX];
     (void)refuse(request, "lies outside the directories that --allow-dir lists", err);
-    AUTO_FREE char *path = gate_printable(request->path);
+    if (*real == '\0' && realpath(request->path, found))
+        real = found;
+    AUTO_FREE char *path = gate_printable(*real ? real : request->path);
     return path ? qimg_hint(err, "It leads to '%s'", path) : -EPERM;
 }
 
@@ -185,15 +216,15 @@ static int real_path_of(const char *path, const struct io_file *file, char out[s
 int gate_check_opened(const struct qimg_context *context, const struct gate_request *request,
                       const struct io_file *file, struct qimg_error *err)
 {
-    char path[PATH_MAX], dir[PATH_MAX];
+    char path[PATH_MAX] = "", dir[PATH_MAX];
     if (!context->gate.allow_dirs)
         return 0;
     if (real_path_of(request->path, file, path) < 0)
-        return outside(request, err);
+        return outside(request, "", err);
     for (const char *const *d = context->gate.allow_dirs; *d; d++)
         if (realpath(*d, dir) && path_below(path, dir))
             return 0;
-    return outside(request, err);
+    return outside(request, path, err);
 }
 
 int gate_check_probed(const struct qimg_context *context, const struct gate_request *request,

@@ -43,4 +43,12 @@ char *gate_printable(const char *name);
 /* A name fit for a shell's command line. NULL: no memory. */
 char *gate_shell_quoted(const char *name);
 
+/* The same for a file's name where options could stand too. NULL: no memory. */
+char *gate_shell_operand(const char *name);
+
+/* @err says why what @request names could not be opened. Under the strict policy adds which image
+ * names it, and the command that mends that. */
+void gate_hint_broken(const struct qimg_context *context, const struct gate_request *request,
+                      struct qimg_error *err);
+
 #endif

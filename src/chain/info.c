@@ -193,8 +193,11 @@ static int visit_place(struct walk *walk, const char *format, const struct gate_
     };
     struct layer layer = { 0 };
     struct qimg_info info;
-    if (open_layer(walk->context, &request, &layer, err) < 0)
+    if (open_layer(walk->context, &request, &layer, err) < 0) {
+        if (reference)
+            gate_hint_broken(walk->context, reference, err);
         return qimg_within(err, "Could not open '%s'", name);
+    }
     layer_release(&walk->layer);
     walk->layer = layer;
     int rc = file_ids_add(&walk->ids, layer.image->file);

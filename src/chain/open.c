@@ -172,6 +172,8 @@ static int open_next(struct opening *o, struct qimg_error *err)
                                           .options = &options,
                                           .reference = next.by_user ? NULL : &next.reference };
     const int opened = open_one(o, &request, err);
+    if (opened < 0 && !next.by_user)
+        gate_hint_broken(image->context, &next.reference, err);
     location_release(&spent);
     return opened < 0 ? opened : 1;
 }

@@ -49,6 +49,55 @@ def test_the_printed_remedy_mends(unformatted):
     run.ours(unformatted)("map", "top.qcow2").ok()
 
 
+def remedy(result, **words):
+    """The command that @result prints, its placeholders filled in."""
+    line = [line for line in result.err.splitlines() if "qimg rebase" in line][0]
+    command = line[line.index("qimg rebase"):]
+    for word, value in words.items():
+        command = command.replace(f" {word} ", f" {value} ")
+    return command
+
+
+def obey(command, here):
+    """As a person would who copies it into a shell."""
+    shell = f'qimg() {{ "{run.ours().path}" "$@"; }}; {command}'
+    done = subprocess.run(["bash", "-c", shell], cwd=here, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+@pytest.mark.parametrize("name", ("-n.qcow2", "- -.qcow2", "it's.qcow2", "-\x1b[1m.qcow2"))
+def test_remedies_work_for_odd_names(unformatted, name):
+    (unformatted / "top.qcow2").rename(unformatted / name)
+    obey(remedy(run.ours(unformatted)("map", "--", name).failed("no recorded format"),
+                FORMAT="qcow2"), unformatted)
+    run.ours(unformatted)("map", "--", name).ok()
+
+
+@pytest.mark.parametrize("broken", ("missing", "another format"))
+def test_a_broken_chain_says_which_image_names_what(twin, broken):
+    top = images.chain(twin, 3)
+    here = twin.theirs
+    (here / "c0.raw").rename(here / "new")
+    if broken != "missing":
+        (here / "new").rename(here / "c0.raw")
+        twin.img("rebase", "-u", "-F", "qcow2", "-b", "c0.raw", "c1.qcow2")
+    for command in READ:
+        result = run.ours(here)(*with_operands(command, top))
+        assert result.code in (1, 2) and "\nc1.qcow2 names " in result.err, result.err
+        as_qemu = run.as_qemu_img(here)(*with_operands(command, top))
+        assert "c1.qcow2 names" not in as_qemu.err
+    obey(remedy(result, NEW="new", FORMAT="raw"), here)
+    run.ours(here)("map", top).ok()
+
+
+def test_a_data_file_of_two_layers_is_no_loop(twin):
+    twin.img("create", "-q", "-f", "qcow2", "-o", "data_file=d.bin", "a", "1M")
+    twin.img("create", "-q", "-f", "qcow2", "-o", "data_file=d.bin", "-b", "a", "-F", "qcow2", "b")
+    twin.img("rebase", "-u", "-b", "d.bin", "-F", "raw", "a")
+    for command in READ:
+        run.ours(twin.theirs)(*with_operands(command, "b")).ok()
+
+
 @pytest.mark.parametrize("command", READ, ids=lambda c: c[0])
 @pytest.mark.parametrize("option", ("--allow-probe", "--compat=qemu"))
 def test_options_that_accept_a_probed_format(unformatted, command, option):
@@ -119,7 +168,9 @@ def test_allow_dir(twin):
     tool("map", "--allow-dir=in", "in/top1").failed("out/base")
     tool("map", "--allow-dir=in", "--allow-dir=out", "in/top1").ok()
     tool("map", "--allow-dir=in", "in/top2").ok()
-    tool("map", "--allow-dir=in", "in/top3").failed("link")
+    tool("map", "--allow-dir=in", "in/top3").failed("link", f"'{twin.theirs}/out/base'")
+    tool("map", "--allow-dir=nowhere", "in/top0").failed("--allow-dir 'nowhere': No such file")
+    tool("map", "--allow-dir=in/base", "in/top0").failed("--allow-dir 'in/base': Not a dir")
 
 
 def test_allow_format(twin):
