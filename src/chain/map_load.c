@@ -19,6 +19,8 @@
 #include "cleanup.h"
 #include "map_run.h"
 
+#define SECTOR 512u
+
 DEFINE_VEC(range_vec, struct qimg_range)
 
 /* A table to be read, its layer, and where in the batch's buffer it goes. */
@@ -411,17 +413,51 @@ static int map_written(struct loader *l, struct image *image, struct qimg_range 
                                                         .kind = EXTENT_BAD });
 }
 
+/* What the file has at @off of a raw window, at most @len: whole sectors of the window, those that
+ * have any data are data. What the file cannot tell is data. */
+static struct io_extent window_extent(const struct layer *layer, uint64_t off, uint64_t len)
+{
+    struct io_extent e = { .off = off, .len = len, .data = true };
+    struct io_extent found;
+    const uint64_t at = layer->window_off + off;
+
+    if (io_extents(layer->image->file, at, &found) < 0 || found.off > at ||
+        found.off + found.len <= at)
+        return e;
+    const uint64_t there = found.off + found.len - at;
+    if (there >= len) {
+        e.data = found.data;
+        return e;
+    }
+    e.data = found.data || there < SECTOR;
+    e.len = min_u64(e.data ? align_up(there, SECTOR) : align_down(there, SECTOR), len);
+    return e;
+}
+
+static int map_window(struct loader *l, const struct layer *layer, struct qimg_range want)
+{
+    while (want.len > 0) {
+        struct io_extent e = { .off = want.off, .len = want.len, .data = true };
+        if (!layer->image->writing)
+            e = window_extent(layer, want.off, want.len);
+        TRY(extent_vec_add(&l->extents,
+                           (struct extent){ .guest_off = e.off,
+                                            .len = e.len,
+                                            .host_off = e.off,
+                                            .kind = e.data ? EXTENT_DATA : EXTENT_ZERO }));
+        want.off += e.len;
+        want.len -= e.len;
+    }
+    return 0;
+}
+
 static int map_direct(struct loader *l, unsigned layer, struct qimg_range want)
 {
     struct image *image = l->image->layers[layer].image;
-    if (!l->image->layers[layer].windowed && image->writing)
-        return map_written(l, image, want);
-    if (!l->image->layers[layer].windowed)
-        return image->ops->map_direct(image, want, &l->extents);
-    return extent_vec_add(&l->extents, (struct extent){ .guest_off = want.off,
-                                                        .len = want.len,
-                                                        .host_off = want.off,
-                                                        .kind = EXTENT_DATA });
+    if (l->image->layers[layer].windowed)
+        return map_window(l, &l->image->layers[layer], want);
+    return image->writing ? map_written(l, image, want)
+                          : image->ops->map_direct(image, want, &l->extents);
 }
 
 /* *next is the first load not decoded yet; advanced past those of @layer. */

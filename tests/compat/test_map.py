@@ -116,3 +116,18 @@ def test_map_of_raw_windows_through_json(twin):
     images.real_data(twin.theirs / "real", 1)
     both_outputs(twin, 'json:{"driver":"raw","offset":131072,"size":262144,'
                        '"file":{"driver":"file","filename":"real"}}')
+
+
+@pytest.mark.parametrize("window", ((0, 65536), (4096, 65536), (65536, 1 << 20), (1536, 3 << 19),
+                                    (1 << 20, 1 << 20), (0, 2 << 20)))
+def test_map_of_raw_windows_with_holes(twin, window):
+    with open(twin.theirs / "sparse", "wb") as raw:
+        raw.truncate(2 << 20)
+        for start in (0, 68 << 10, 300 << 10, 1500 << 10):
+            raw.seek(start)
+            raw.write(b"x" * 5000)
+    name = ('json:{"driver":"raw","offset":%d,"size":%d,'
+            '"file":{"driver":"file","filename":"sparse"}}' % window)
+    both_outputs(twin, name)
+    twin.img("convert", "-O", "raw", name, "want.raw")
+    assert twin.read("compare", name, "want.raw").code == 0
