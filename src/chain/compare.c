@@ -103,11 +103,25 @@ static bool same_status(const struct status *a, const struct status *b)
 
 /* --- planning ------------------------------------------------------------------------------- */
 
+/* QEMU tells apart what of the last sector is in the file and what is not. */
+static void cut_at_padding(const struct qimg_image *image, struct run *run)
+{
+    if (run->kind != RUN_DATA)
+        return;
+    const uint64_t padding = layer_padding(&image->layers[run->layer], run->host_off, run->len);
+    if (padding == run->len)
+        run->kind = RUN_ZERO;
+    else if (padding > 0)
+        *run = run_part(run, 0, run->len - padding);
+}
+
 static int peek_side(struct compare *c, int side, struct run *run, struct qimg_error *err)
 {
     int rc = copy_cursor_peek(&c->side[side], run, err);
     if (rc == 0 && run->kind == RUN_BAD)
         rc = explain_run(image_of(c, side), run, err);
+    if (rc == 0)
+        cut_at_padding(image_of(c, side), run);
     if (rc == 0)
         return 0;
     if (err->code)

@@ -32,6 +32,10 @@ void chain_map_free(struct chain_map *map);
 MUST_CHECK int chain_map_lookup(struct chain_map *map, struct qimg_range want, struct run *out,
                                 size_t max, struct qimg_error *err);
 
+/* How much of the end of [host_off, +len) of a raw image @layer lies past the end of its file,
+ * which may end inside a sector. */
+uint64_t layer_padding(const struct layer *layer, uint64_t host_off, uint64_t len);
+
 /* Whoever goes through the disk in order is now at @off: has the pool load the next window that is
  * not resolved, unless it is far off, one is being loaded so, or memory is short. */
 void chain_map_ahead(struct chain_map *map, uint64_t off);

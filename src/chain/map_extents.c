@@ -83,18 +83,17 @@ static bool add_with_holes(struct extent_sink *sink, struct qimg_extent e)
     return true;
 }
 
-/* How much of the last extent of a raw image lies past the end of its file, which may end inside
- * a sector. With O_DIRECT nobody sees less than a sector. */
-static uint64_t past_end(const struct layer *layer, const struct qimg_extent *e)
+/* With O_DIRECT nobody sees less than a sector. */
+uint64_t layer_padding(const struct layer *layer, uint64_t host_off, uint64_t len)
 {
     struct io_file *file = layer->image->file;
-    const uint64_t end = e->host_off + e->len;
+    const uint64_t end = host_off + len;
     struct io_stat st;
 
     if (file->options.direct || strcmp(layer->image->ops->name, "raw") != 0 ||
         end + SECTOR <= layer->window_off + layer->image->size || io_stat(file, &st) < 0)
         return 0;
-    return end > st.size && end - st.size < SECTOR ? min_u64(end - st.size, e->len) : 0;
+    return end > st.size && end - st.size < SECTOR ? min_u64(end - st.size, len) : 0;
 }
 
 /* Data, and the zeros that fill up its last sector. */
@@ -138,7 +137,8 @@ static bool add_run(struct extent_sink *sink, const struct run *run)
     if (sink->holes && run->kind == RUN_DATA && image->ops->data_may_be_holes(image))
         return add_with_holes(sink, e);
     if (run->kind == RUN_DATA)
-        return add_padded(sink, e, past_end(&sink->image->layers[run->layer], &e));
+        return add_padded(sink, e,
+                          layer_padding(&sink->image->layers[run->layer], e.host_off, e.len));
     return add_extent(sink, e);
 }
 

@@ -57,6 +57,15 @@ def test_progress_goes_from_0_to_100(twin, program):
         assert re.sub(r" {4}\([\d.]+/100%\)\r", "", out).startswith("\n") or "\n" in out
 
 
+@pytest.mark.parametrize("tail", (b"", bytes(10), bytes(24), b"x" * 10))
+@pytest.mark.parametrize("strict", ((), ("-s",)))
+def test_files_that_end_inside_a_sector(twin, tail, strict):
+    (twin.theirs / "a").write_bytes(b"a" * 1000)
+    (twin.theirs / "b").write_bytes(b"a" * 1000 + tail)
+    for names in (("a", "b"), ("b", "a")):
+        twin.read("compare", *strict, "-f", "raw", "-F", "raw", *names)
+
+
 def test_chains(twin):
     top = images.chain(twin, 6)
     twin.img("convert", "-O", "raw", top, "flat")
