@@ -58,6 +58,8 @@ static int print_help(struct tool *tool, void *slot, const char *value)
            "[--help | command options]\n\nStandard options:\n",
            tool->name);
     opt_print_rows(global_rows);
+    printf("\nHow the work is done (also behind COMMAND):\n");
+    opt_print_rows(opt_engine_rows);
     printf("\nWhat may be opened because an image names it (also behind COMMAND):\n");
     opt_print_rows(opt_gate_rows);
     printf("\nCommands (%s COMMAND --help tells more):\n\n", tool->name);
@@ -120,6 +122,10 @@ static const struct opt_row global_rows[] = {
     { OPT_FLAG, 'v', "verbose", NULL,
       "say on stderr what was read and written, and what helps to explain it",
       offsetof(struct tool, verbose), NULL },
+    OPT_ROWS_END,
+};
+
+const struct opt_row opt_engine_rows[] = {
     { OPT_CALL, 0, "engine", "ENGINE",
       "do input and output by 'io_uring' or 'threads' (default: auto, or the\n"
       "environment variable QIMG_ENGINE)",
@@ -163,6 +169,18 @@ static int run_as(struct tool *tool, const struct command *command, int argc, ch
     return code;
 }
 
+/* `help` and `help COMMAND` are other spellings of --help. */
+static int help(struct tool *tool, int argc, char **argv)
+{
+    char option[] = "--help";
+    if (argc == 1)
+        return print_help(tool, NULL, NULL);
+    const struct command *command = argc == 2 ? find_command(argv[1]) : NULL;
+    if (!command)
+        return tool_fail_usage(tool, "Command not found: %s", argv[argc - 1]);
+    return run_as(tool, command, 2, (char *[]){ argv[1], option, NULL });
+}
+
 static int dispatch(struct tool *tool, int argc, char **argv)
 {
     const char *engine = getenv("QIMG_ENGINE");
@@ -177,6 +195,8 @@ static int dispatch(struct tool *tool, int argc, char **argv)
         return tool->exit_code;
     if (operands == 0)
         return tool_fail_usage(tool, "Not enough arguments");
+    if (!tool->as_qemu && strcmp(argv[optind], "help") == 0)
+        return help(tool, operands, argv + optind);
     const struct command *command = find_command(argv[optind]);
     if (!command)
         return tool_fail_usage(tool, "Command not found: %s", argv[optind]);

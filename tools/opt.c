@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 #define MAX_ROWS   64  /* of one command, shared ones included */
 #define USAGE_WIDE 76  /* columns of a line of usage */
 #define LONG_BASE  256 /* getopt's value for row n without a letter */
@@ -180,16 +182,52 @@ static int finished(struct tool *tool, int exit_code)
     return -1;
 }
 
-/* Runs getopt_long to its end. @wants_help is set where -h was met: what follows is not read. */
-static int parse(struct parser *p, int argc, char **argv, const bool *wants_help)
+/* @argv with the characters escaped that a terminal would act on; no option has any in its name.
+ * NULL: no memory. */
+static char **shown_args(int argc, char *const *argv)
+{
+    char **shown = calloc((size_t)argc + 1, sizeof(*shown));
+    for (int i = 0; shown && i < argc; i++) {
+        size_t len = 0;
+        FILE *to = open_memstream(&shown[i], &len);
+        if (!to)
+            return shown;
+        text_show(to, argv[i]);
+        (void)fclose(to);
+    }
+    return shown;
+}
+
+/* getopt words its complaint best, but quotes the argument as it is: so it goes once more through
+ * arguments that are fit to be quoted. @argv is as it was before getopt moved operands. */
+static void complain(const struct parser *p, int argc, char *const *argv)
+{
+    char **shown = shown_args(argc, argv);
+    optind = 0;
+    opterr = 1;
+    for (int answer = 0; shown && answer != -1 && answer != '?';)
+        answer = getopt_long(argc, shown, p->letters, p->longs, NULL);
+    opterr = 0;
+    for (int i = 0; shown && i < argc; i++)
+        free(shown[i]);
+    free(shown);
+}
+
+/* Runs getopt_long to its end. @wants_help is set where -h was met: what follows is not read.
+ * @typed is a copy of @argv. */
+static int parse_typed(struct parser *p, int argc, char **argv, char *const *typed,
+                       const bool *wants_help)
 {
     int answer;
     optind = 0; /* GNU: start afresh */
+    opterr = 0;
     while ((answer = getopt_long(argc, argv, p->letters, p->longs, NULL)) != -1) {
         size_t index = 0;
         const struct opt_row *row = row_of(p, answer, &index);
-        if (!row)
+        if (!row) {
+            complain(p, argc, typed);
             return finished(p->tool, tool_try_help(p->tool));
+        }
         int code = apply(p, row, index, optarg);
         if (code != EXIT_DONE)
             return finished(p->tool, code);
@@ -199,6 +237,17 @@ static int parse(struct parser *p, int argc, char **argv, const bool *wants_help
     return argc - optind;
 }
 
+static int parse(struct parser *p, int argc, char **argv, const bool *wants_help)
+{
+    char **typed = malloc(((size_t)argc + 1) * sizeof(*typed));
+    if (!typed)
+        return finished(p->tool, tool_fail(p->tool, "out of memory"));
+    memcpy(typed, argv, ((size_t)argc + 1) * sizeof(*typed));
+    const int operands = parse_typed(p, argc, argv, typed, wants_help);
+    free(typed);
+    return operands;
+}
+
 int opt_parse(struct tool *tool, const struct opt_row *rows, void *args, int argc, char **argv)
 {
     bool wants_help = false;
@@ -206,6 +255,8 @@ int opt_parse(struct tool *tool, const struct opt_row *rows, void *args, int arg
     add_rows(&p, help_rows, &wants_help);
     add_rows(&p, rows, args);
     add_rows(&p, opt_gate_rows, tool);
+    if (!tool->as_qemu)
+        add_rows(&p, opt_engine_rows, tool);
     make_tables(&p, false);
     int operands = parse(&p, argc, argv, &wants_help);
     if (operands >= 0 && wants_help) {
@@ -220,6 +271,7 @@ int opt_parse_global(struct tool *tool, const struct opt_row *rows, int argc, ch
     const bool never = false;
     struct parser p = { .tool = tool };
     add_rows(&p, rows, tool);
+    add_rows(&p, opt_engine_rows, tool);
     add_rows(&p, opt_gate_rows, tool);
     make_tables(&p, true);
     return parse(&p, argc, argv, &never);

@@ -48,6 +48,9 @@ void opt_print_rows(const struct opt_row *rows);
  * every table; args of these rows is the tool itself. */
 extern const struct opt_row opt_gate_rows[];
 
+/* How the work is done; part of every table of ours, but QEMU's commands know none of it. */
+extern const struct opt_row opt_engine_rows[];
+
 #define OPT_IMAGE_ROWS(args) \
     { OPT_TEXT, \
       'f', \

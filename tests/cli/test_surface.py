@@ -54,6 +54,31 @@ def test_long_spellings(twin, alias):
     run.as_qemu_img(twin.theirs)("info", *alias, "a.qcow2").ok()
 
 
+def test_unknown_options_are_quoted_escaped(qimg, as_qemu_img):
+    for program in (qimg, as_qemu_img):
+        for args in (("map", "--f\x1b[1m"), ("--f\x1b[1m",), ("map", "a", "-U", "--f\x1b[1m=\x07")):
+            err = program(*args).failed("unrecognized option '--f\\x1b[1m").err
+            assert not set(err) & {"\x1b", "\x07"}
+        err = program("map", "-\x1b").failed("invalid option").err
+        assert "\x1b" not in err
+
+
+def test_help_as_a_command_under_our_own_name(qimg, as_qemu_img):
+    assert qimg("help").ok().out == qimg("--help").ok().out
+    assert qimg("help", "map").ok().out == qimg("map", "--help").ok().out
+    qimg("help", "nosuch").failed("Command not found: nosuch")
+    as_qemu_img("help").failed("Command not found: help")
+
+
+def test_how_the_work_is_done_may_be_said_behind_the_command(twin):
+    images.make(twin, "compat=1.1", size=1 << 20)
+    for option in ("--engine=threads", "--threads=1", "--map-budget=1M", "--compat=qemu"):
+        for args in ((option, "map", "a.qcow2"), ("map", option, "a.qcow2"),
+                     ("map", "a.qcow2", option)):
+            run.ours(twin.theirs)(*args).ok()
+        run.as_qemu_img(twin.theirs)("map", option, "a.qcow2").failed("unrecognized option")
+
+
 def test_options_after_operands(twin):
     images.make(twin, "compat=1.1", size=1 << 20)
     run.as_qemu_img(twin.theirs)("info", "a.qcow2", "--output=json").ok()
