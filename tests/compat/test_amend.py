@@ -17,11 +17,15 @@ def test_down_to_version_2_and_up_again(twin, options):
         verbs.assert_same(twin, mapped=False)
 
 
-@pytest.mark.parametrize("options", LAYOUTS)
+@pytest.mark.parametrize("options", [pytest.param(options, id=name) for name, options
+                                     in images.LAYOUTS.items()
+                                     if "2M" not in name and name not in ("r1", "r2")])
 def test_refcount_widths(twin, options):
+    """QEMU looks at each count that a block could hold: narrow ones take it long."""
     images.make(twin, options)
     twin.fork()
-    for bits in (1, 64, 8, 32, 2, 16, 4):
+    narrow = (1, 2, 4) if images.cluster_size(options) <= 4096 else ()
+    for bits in (64, 8, *narrow, 32, 16):
         twin.write("amend", "-o", f"refcount_bits={bits}", A)
         verbs.assert_clean(twin.ours, A)
     verbs.assert_same(twin)
@@ -63,12 +67,12 @@ def test_a_snapshots_data_under_a_zero_cluster_stays(twin, as_qemu_img):
 
 
 def test_counts_of_snapshots_may_be_too_great(twin):
-    twin.img("create", "-q", "-f", "qcow2", A, "1M")
+    twin.img("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", A, "1M")
     twin.io(A, "write -q -P 1 0 64k", options=("-f", "qcow2"))
     for name in ("one", "two", "three"):
         twin.img("snapshot", "-c", name, A)
     twin.fork()
-    for bits in (1, 2, 4, 64, 2, 8):
+    for bits in (1, 2, 64, 2, 8):
         twin.write("amend", "-o", f"refcount_bits={bits}", A)
         verbs.assert_same(twin)
 

@@ -369,7 +369,8 @@ static int has_packed(const struct qcow2 *q)
 int qcow2_amend_check_downgrade(const struct qcow2 *q, unsigned refcount_bits,
                                 struct qimg_error *err)
 {
-    uint64_t features = q->header.incompatible;
+    const uint64_t features = q->header.incompatible;
+    const uint64_t unspeakable = features & ~QCOW2_INCOMPAT_COMPRESSION;
 
     if (refcount_bits != 16)
         return qimg_fail(err, ENOTSUP, "compat=0.10 requires refcount_bits=16");
@@ -377,20 +378,17 @@ int qcow2_amend_check_downgrade(const struct qcow2 *q, unsigned refcount_bits,
         return qimg_fail(err, ENOTSUP, "Cannot downgrade an image with a data file");
     if (snapshots_prevent(q))
         return qimg_fail(err, ENOTSUP, "Internal snapshots prevent downgrade of image");
-    if (features & QCOW2_INCOMPAT_COMPRESSION) {
-        const int packed = has_packed(q);
-        if (packed < 0)
-            return qimg_fail(err, EINVAL, "Failed to check block status");
-        if (packed)
-            return qimg_fail(err, ENOTSUP,
-                             "Cannot downgrade an image with zstd compression type and existing "
-                             "compressed clusters");
-        features &= ~QCOW2_INCOMPAT_COMPRESSION;
-    }
-    if (features)
+    if (unspeakable)
         return qimg_fail(err, ENOTSUP,
                          "Cannot downgrade an image with incompatible features %#" PRIx64 " set",
-                         features);
+                         unspeakable);
+    const int packed = features & QCOW2_INCOMPAT_COMPRESSION ? has_packed(q) : 0;
+    if (packed < 0)
+        return qimg_fail(err, EINVAL, "Failed to check block status");
+    if (packed)
+        return qimg_fail(err, ENOTSUP,
+                         "Cannot downgrade an image with zstd compression type and existing "
+                         "compressed clusters");
     return 0;
 }
 
