@@ -135,7 +135,8 @@ REFUSED = (
     ("-o", "size=x", A), ("-o", "lazy_refcounts=maybe", A), ("-o", "size=9E", A),
     ("-o", "size=7E", A), ("-o", "size=10000000", A), ("-f", "raw", "-o", "size=2M", "a.raw"),
     ("-o", "size=2M", "nox"), ("-o", ",size=2M", A), ("-t", "foo", "-o", "size=2M", A),
-    ("-o", "encrypt.state=active", A), ("-o", "size=2M"), ("-o", "help"), ("-o", "help", "-f", "raw"),
+    ("-o", "encrypt.state=active", A), ("-o", "size=2M"), ("-o", "help"),
+    ("-o", "help", "-f", "raw"),
     ("-o", "backing_fmt=raw", A), ("-o", "size=2M", A, A),
 )
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The writing half of qemu-io's commands: the same script by both programs on twin images must say
-the same, leave the same guest bytes and the same map, and images that qemu-img check finds clean."""
+the same, leave the same guest bytes and the same map, and images that qemu-img
+check finds clean."""
 import json
 import re
 
@@ -58,11 +59,14 @@ ONE_COMMAND = (
     "write -n 0 1", "write -z -P 1 0 1", "write -c 2M 64k", "write -c 1M 64k", "write -c 0 4k",
     "write -c 4M 128k", "write -c 2M 96k", "write -c 512 64k", "write -c 1 64k", "write -c 0 1",
     "write -p 0 512", "write -f 0 512", "write -b -z 0 512", "write -c -f 0 64k", "write -f -b 0 1",
-    "write -s nofile 0 1", "write -s pattern 0 5", "write -s pattern -P 1 0 1", "write -s empty 0 1",
-    "write -s . 0 1", "write -i 0 1", "write -C 0 512", "write 0", "write", "write x 1", "write 0 x",
+    "write -s nofile 0 1", "write -s pattern 0 5", "write -s pattern -P 1 0 1",
+    "write -s empty 0 1",
+    "write -s . 0 1", "write -i 0 1", "write -C 0 512", "write 0", "write", "write x 1",
+    "write 0 x",
     "write 0 3G", "write -z 0 3G", "write -Z 0 1", "write -c -z 0 64k", "write 0 0", "write -z 0 0",
     "write -c 0 0", "write 0x10 0x20", "write -- 0 1", "write -c -n 0 1", "write -n -u 0 1",
-    "write -z -n 3M 3G", "write -b 1 512", "writev 0 512 1024", "writev -P 3 0 4k", "writev -f 0 4k",
+    "write -z -n 3M 3G", "write -b 1 512", "writev 0 512 1024", "writev -P 3 0 4k",
+    "writev -f 0 4k",
     "writev -q 0 1", "writev 0", "writev 0 3G", "writev 0 1G 1G 1G", "writev -C 0 1 1",
     "writev 20M 1", "writev x 1", "aio_write 0 4k", "aio_write -z 0 4k", "aio_write -u 0 1",
     "aio_write -i 0 1", "aio_write -f 0 1", "aio_write -q 0 1", "aio_write 0 1 2",
@@ -216,7 +220,8 @@ def test_a_raw_file_with_a_partial_sector(twin):
 
 
 @pytest.mark.parametrize("script", (
-    ("write -P 1 0 8M", "truncate 2M", "length", "truncate 12M", "read -P 0 2M 10M", "write 11M 4k"),
+    ("write -P 1 0 8M", "truncate 2M", "length", "truncate 12M", "read -P 0 2M 10M",
+     "write 11M 4k"),
     ("truncate 1000", "truncate 1", "truncate -m foo 16M", "truncate -x 1", "length"),
     ("truncate -m metadata 16M", "length", "write -P 2 15M 4k"), ("truncate 0", "length"),
     ("write -P 3 4M 128k", "truncate 4160k", "truncate 8M", "read -P 3 4M 64k")))

@@ -18,7 +18,8 @@ def io(twin, name, *commands):
 def described(directory, name):
     """What QEMU says of the image, without dates and storage."""
     info = json.loads(normalise.mask(
-        re.sub(r'"actual-size": \d+,', '', run.qemu_img(directory)("info", "--output=json", name).ok().out)
+        re.sub(r'"actual-size": \d+,', '',
+               run.qemu_img(directory)("info", "--output=json", name).ok().out)
         ).replace("<DATE>", "0"))
     return info
 

@@ -49,7 +49,8 @@ def test_bash_completes_every_option(qimg, command):
     text = (ROOT / "completions/qimg.bash").read_text()
     common = re.findall(r"--?[\w-]+", " ".join(re.findall(r"local (?:gate|common)=\"(.*)\"", text)))
     body = re.search(rf'^    {command or chr(34) * 2}\) echo "(.*?)" ;;', text, re.M | re.S)[1]
-    offered = set(re.findall(r"(?<![\w-])--?\w[\w-]*", body)) | (set(common) & spellings(qimg, command))
+    offered = set(re.findall(r"(?<![\w-])--?\w[\w-]*", body))
+    offered |= set(common) & spellings(qimg, command)
     assert offered == spellings(qimg, command)
 
 
