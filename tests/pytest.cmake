@@ -19,7 +19,7 @@ if(NOT QIMG_SANITIZE MATCHES "thread" AND NOT QIMG_FUZZ)
         if(found)
             add_test(NAME ${suite} COMMAND ${DEBIAN_PYTHON} -m pytest -q -p no:cacheprovider
                      ${pytest_parallel} ${CMAKE_CURRENT_SOURCE_DIR}/${suite})
-            set_tests_properties(${suite} PROPERTIES LABELS pytest TIMEOUT 1200
+            set_tests_properties(${suite} PROPERTIES LABELS pytest TIMEOUT 2400
                 ENVIRONMENT "QIMG_BUILD=${PROJECT_BINARY_DIR};QIMG_SANITIZE=${QIMG_SANITIZE};\
 PYTHONDONTWRITEBYTECODE=1"
                 FAIL_REGULAR_EXPRESSION "${sanitizer_reports}")
