@@ -50,6 +50,14 @@ def test_places_of_unallocated_subclusters(twin):
         twin.read("compare", "-s", name, name)
 
 
+@pytest.mark.parametrize("extended", ("on", "off"))
+def test_zeros_at_the_start_of_a_data_file(twin, extended):
+    twin.img("create", "-q", "-f", "qcow2", "-o", f"data_file=d,extended_l2={extended}", "a", "1M")
+    for at in (0, 64):
+        twin.io("a", f"write -q {at}k 64k", f"write -q -z {at}k 64k")
+    both_outputs(twin, "a")
+
+
 def test_the_file_is_named_that_holds_the_bytes(twin):
     """Not the options by which it was opened: offsets are those of the file."""
     top = images.chain(twin, 2)

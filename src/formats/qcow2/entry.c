@@ -95,8 +95,8 @@ struct qcow2_cluster qcow2_l2_decode(struct qcow2_l2_entry e, uint64_t guest_off
     }
     if (c.kind == QCOW2_KIND_ZERO && g->v2)
         return bad(QCOW2_FAULT_ZERO_IN_V2);
-    /* ZERO without an offset in a data file image: word & OFFSET is 0, COPIED not looked at. */
-    if (c.kind == QCOW2_KIND_ZERO && off == 0)
+    /* A standard ZERO word in a data file image: without an offset, whatever COPIED says. */
+    if (c.kind == QCOW2_KIND_ZERO && off == 0 && !g->extended_l2)
         c.host_off = QIMG_NO_OFFSET;
     if (!is_aligned(off, UINT64_C(1) << g->cluster_bits))
         return bad(QCOW2_FAULT_UNALIGNED);
