@@ -94,7 +94,8 @@ def blank_output_error(text):
 def blank_unexpected_argument(text):
     """10.1: what is too much is named, what is missing has a sentence of its own."""
     text = re.sub(r"Expecting (?:one )?image file name(?: and size)?\n"
-                  r"|Must specify image file name\n|Not enough arguments\n", "Expecting image file name\n", text)
+                  r"|Must specify image file name\n|Not enough arguments\n",
+                  "Expecting image file name\n", text)
     return re.sub(r"Unexpected argument: (.*)\n", r"Unexpected argument: \1\n", text)
 
 

@@ -17,11 +17,9 @@ def io(twin, name, *commands):
 
 def described(directory, name):
     """What QEMU says of the image, without dates and storage."""
-    info = json.loads(normalise.mask(
-        re.sub(r'"actual-size": \d+,', '',
-               run.qemu_img(directory)("info", "--output=json", name).ok().out)
-        ).replace("<DATE>", "0"))
-    return info
+    text = run.qemu_img(directory)("info", "--output=json", name).ok().out
+    text = re.sub(r'"actual-size": \d+,', "", text)
+    return json.loads(normalise.mask(text).replace("<DATE>", "0"))
 
 
 def snapshots(directory, name):

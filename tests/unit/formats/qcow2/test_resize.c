@@ -108,10 +108,10 @@ Test(qcow2_resize, a_shared_cluster_is_not_zeroed_under_its_snapshot)
 {
     for (size_t i = 0; i < verb_layout_count; i++) {
         const struct verb_layout *l = &verb_layouts[i];
-        struct io_engine *engine = verb_image(l);
         struct qimg_error err;
         if (l->version < 3)
             continue;
+        struct io_engine *engine = verb_image(l);
         cr_assert_eq(verb_run(engine, verb_snapshot_one, &err), 0, "%s", err.text);
         AUTO_FREE char *before = verb_state(engine);
         run_to(engine, 2 * (uint64_t)l->cluster_size + 512, l->title);
