@@ -14,7 +14,7 @@ add_executable(confine support_bin/confine.c)
 target_compile_definitions(confine PRIVATE _GNU_SOURCE)
 
 if(NOT QIMG_SANITIZE MATCHES "thread" AND NOT QIMG_FUZZ)
-    foreach(suite cli compat corpus tidy)
+    foreach(suite cli compat corpus tidy crash diff_fuzz)
         file(GLOB found CONFIGURE_DEPENDS ${suite}/test_*.py)
         if(found)
             add_test(NAME ${suite} COMMAND ${DEBIAN_PYTHON} -m pytest -q -p no:cacheprovider

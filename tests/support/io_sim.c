@@ -139,6 +139,15 @@ void io_sim_fault(struct io_engine *base, uint64_t at, enum io_sim_fault_kind ki
     sim_unlock(engine);
 }
 
+void io_sim_watch(struct io_engine *base,
+                  void (*watch)(void *user, const struct io_sim_event *event), void *user)
+{
+    sim_lock(sim_engine(base));
+    sim_engine(base)->watch = watch;
+    sim_engine(base)->watch_user = user;
+    sim_unlock(sim_engine(base));
+}
+
 void io_sim_stop_after(struct io_engine *base, uint64_t operations)
 {
     sim_lock(sim_engine(base));

@@ -96,6 +96,20 @@ const struct io_sim_entry *io_sim_log(struct io_engine *engine, size_t *count);
 
 uint64_t io_sim_operations(struct io_engine *engine);
 
+/* A change as it happens, or a sync. Changes are numbered; a sync makes those of its file durable
+ * whose number is not greater than its own. */
+struct io_sim_event {
+    enum io_sim_op op; /* WRITE, ZERO, PUNCH, TRUNCATE, ALLOCATE or SYNC */
+    const char *name;
+    uint64_t serial;
+    uint64_t off, len; /* of a truncation: off is the new size */
+    const void *data;  /* of a write */
+};
+
+/* Tells @watch of all that follow, from inside the operation: it must not call the engine. */
+void io_sim_watch(struct io_engine *engine,
+                  void (*watch)(void *user, const struct io_sim_event *event), void *user);
+
 /* --- faults --- */
 
 enum io_sim_fault_kind {

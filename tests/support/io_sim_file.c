@@ -95,10 +95,27 @@ static int begin(struct operation *o)
     return rc;
 }
 
+static void tell(struct sim_engine *engine, const struct sim_disk_file *disk,
+                 const struct sim_change *change)
+{
+    const struct io_sim_event event = {
+        .op = change->op,
+        .name = disk->name,
+        .serial = change->serial,
+        .off = change->off,
+        .len = change->len,
+        .data = change->data,
+    };
+
+    if (engine->watch)
+        engine->watch(engine->watch_user, &event);
+}
+
 static void keep_change(struct sim_engine *engine, struct sim_disk_file *disk,
                         struct sim_change change)
 {
     change.serial = ++engine->serial;
+    tell(engine, disk, &change);
     if (sim_change_vec_push(&disk->changes, change) < 0)
         abort();
 }
@@ -288,6 +305,8 @@ static int sync_locked(struct sim_file *file, uint64_t serial)
     struct sim_disk_file *disk = file->disk;
     size_t covered = 0;
 
+    tell(sim_engine(file->base.engine), disk,
+         &(struct sim_change){ .op = IO_SIM_SYNC, .serial = serial });
     while (covered < disk->changes.count && disk->changes.items[covered].serial <= serial) {
         sim_apply(&disk->durable, &disk->changes.items[covered], 0, NULL);
         free(disk->changes.items[covered].data);

@@ -61,6 +61,8 @@ struct sim_engine {
     struct sim_disk_file *files;
     struct sim_queue *queues;
     struct sim_log_vec log;
+    void (*watch)(void *user, const struct io_sim_event *event); /* NULL = nobody */
+    void *watch_user;
 };
 
 static inline struct sim_engine *sim_engine(struct io_engine *engine)

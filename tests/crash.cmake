@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Crash states, faults at every operation, failing allocations: programs over the simulator.
+set(crash_shared disk tape view judge states scene scenes_write scenes_bitmap scenes_verb play)
+list(TRANSFORM crash_shared PREPEND crash/)
+list(TRANSFORM crash_shared APPEND .c)
+
+function(qimg_crash_program name)
+    qimg_test_program(${name} crash/${name}.c ${crash_shared})
+endfunction()
+
+function(qimg_crash_test name program)
+    add_test(NAME ${name} COMMAND ${program} ${ARGN})
+    set_tests_properties(${name} PROPERTIES LABELS crash TIMEOUT 600
+                         FAIL_REGULAR_EXPRESSION "${sanitizer_reports}")
+endfunction()
+
+qimg_crash_program(crash_states)
+foreach(share 0 1 2 3)
+    qimg_crash_test(crash_states_${share} crash_states ${share} 4)
+endforeach()
+
+# Each barrier is left out in turn, and must be missed.
+qimg_crash_program(crash_barriers)
+target_link_options(crash_barriers PRIVATE -Wl,--wrap=io_sync)
+qimg_crash_test(crash_barriers crash_barriers)
+
+qimg_crash_program(crash_faults)
+foreach(share 0 1)
+    qimg_crash_test(crash_faults_${share} crash_faults ${share} 2)
+endforeach()
+
+# Memory that runs out; real files, so none of the simulator is in it.
+qimg_test_program(crash_memory crash/crash_memory.c)
+foreach(function malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup)
+    target_link_options(crash_memory PRIVATE -Wl,--wrap=${function})
+endforeach()
+qimg_crash_test(crash_memory crash_memory)
