@@ -116,16 +116,15 @@ static int change(struct tool *tool, struct bitmap_args *args, const char *name,
     return EXIT_DONE;
 }
 
-/* Bitmaps belong to one image: what it names is opened only where QEMU would fail without. */
+/* Bitmaps belong to one image: what it names need not be there, and may be in use elsewhere, as
+ * the destination is when bitmaps go from an overlay into its backing file. */
 static int bitmap(struct tool *tool, struct bitmap_args *args, char **operands)
 {
-    const bool alone = tool->options.gate.policy != QIMG_POLICY_QEMU;
-    struct qimg_open_options options = { .format = args->format,
-                                         .writable = true,
-                                         .no_backing = alone,
-                                         .image_opts = args->image_opts };
+    struct qimg_open_options options = {
+        .format = args->format, .writable = true, .no_backing = true, .image_opts = args->image_opts
+    };
     const struct qimg_open_options source_options = { .format = args->source_format,
-                                                      .no_backing = alone };
+                                                      .no_backing = true };
     struct qimg_context *context;
     struct qimg_image *image = NULL, *source = NULL;
     if (tool_context(tool, &context))
