@@ -4,9 +4,10 @@
  *
  * To fit sector 0, names of features are dropped from the end of their table (they only serve
  * error messages) where keeping them would move bytes of later sectors. A bitmaps extension
- * without its autoclear bit describes nothing any more and goes. All other extensions, header
- * fields that we do not know, and the order of both are kept. Autoclear bits that we do not know
- * are cleared, as by any writer.
+ * without its autoclear bit describes nothing any more and goes, and so do the names where the
+ * image becomes version 2, which has no features. All other extensions, header fields that we do
+ * not know, and the order of both are kept. Autoclear bits that we do not know are cleared, as by
+ * any writer.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -55,6 +56,8 @@ static enum fate fate_of(const struct qcow2_head *head, uint32_t type)
         return head->bitmaps.count ? REPLACE : DROP;
     if (type == QCOW2_EXT_BITMAPS && !head->q->extensions.has_bitmaps)
         return DROP;
+    if (type == QCOW2_EXT_FEATURE_NAMES && head->header.version < 3 && head->q->header.version >= 3)
+        return DROP;
     return KEEP;
 }
 
@@ -90,6 +93,24 @@ static int push_if_new(struct qcow2_head *head, uint32_t type)
     return qcow2_extension_vec_push(&head->list, replacement(head, type));
 }
 
+static bool becomes_v3(const struct qcow2_head *head)
+{
+    return head->header.version >= 3 && head->q->header.version < 3;
+}
+
+/* An image that comes to have features gets their names, behind the format. */
+static int push_names_if_new(struct qcow2_head *head, uint32_t names_len)
+{
+    struct qcow2_extension names = { .type = QCOW2_EXT_FEATURE_NAMES };
+
+    if (!becomes_v3(head) || has_type(&head->q->extensions.list, names.type) ||
+        has_type(&head->list, names.type))
+        return 0;
+    names.data = qcow2_feature_names(&names.len);
+    names.len = (uint32_t)min_u64(names.len, names_len);
+    return names.len ? qcow2_extension_vec_push(&head->list, names) : 0;
+}
+
 /* The image's extensions with the new ones where old ones stood (else the format in front, the
  * bitmaps at the end), and at most @names_len bytes of feature names. */
 static int list_extensions(struct qcow2_head *head, uint32_t names_len)
@@ -102,6 +123,8 @@ static int list_extensions(struct qcow2_head *head, uint32_t names_len)
     for (size_t i = 0; i < old->count; i++) {
         struct qcow2_extension e = old->items[i];
         const enum fate fate = fate_of(head, e.type);
+        if (e.type != QCOW2_EXT_BACKING_FORMAT)
+            TRY(push_names_if_new(head, names_len));
         if (fate == REPLACE)
             TRY(push_if_new(head, e.type));
         if (fate != KEEP)
@@ -112,6 +135,7 @@ static int list_extensions(struct qcow2_head *head, uint32_t names_len)
             continue;
         TRY(qcow2_extension_vec_push(&head->list, e));
     }
+    TRY(push_names_if_new(head, names_len));
     TRY(push_if_new(head, QCOW2_EXT_DATA_FILE));
     TRY(push_if_new(head, QCOW2_EXT_BITMAPS));
     head->len = head->header.header_length +
@@ -157,8 +181,10 @@ static int choose_extensions(struct qcow2_head *head)
         return same;
     head->flips = same;
 
-    uint32_t names_len =
-        head->q->extensions.feature_names_len / QCOW2_FEATURE_NAME_BYTES * QCOW2_FEATURE_NAME_BYTES;
+    uint32_t names_len = head->q->extensions.feature_names_len;
+    if (becomes_v3(head) && names_len == 0)
+        (void)qcow2_feature_names(&names_len);
+    names_len = names_len / QCOW2_FEATURE_NAME_BYTES * QCOW2_FEATURE_NAME_BYTES;
     while (!head->flips && names_len > 0) {
         names_len -= QCOW2_FEATURE_NAME_BYTES;
         TRY(list_extensions(head, names_len));
