@@ -121,7 +121,7 @@ static int run(struct tool *tool, const struct io_args *args, const char *file)
     struct io_open open;
     if (open_options(&io, args, &open) || tool_context(tool, &io.context))
         return EXIT_FAILED;
-    int rc = file ? io_open_image(&io, file, &open) : 0;
+    int rc = file ? io_open_image(&io, file, args->image_opts ? NULL : file, &open) : 0;
     if (rc == 0)
         rc = run_commands(&io, args);
     if (io.image && io_close_image(&io) < 0)

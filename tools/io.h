@@ -56,7 +56,8 @@ struct io_open {
 /* For letters that the program and the command have in common. EXIT_DONE or EXIT_FAILED. */
 int io_open_letter(struct io *io, struct io_open *open, int letter, const char *value);
 
-int io_open_image(struct io *io, const char *name, const struct io_open *open);
+/* @shown: what a failure calls the image; NULL = nothing, as where options alone name it. */
+int io_open_image(struct io *io, const char *name, const char *shown, const struct io_open *open);
 bool io_is_writable(const struct io *io);
 
 /* -1 after saying that what was written may be lost. */

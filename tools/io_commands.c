@@ -195,12 +195,12 @@ static int run_open(struct io *io, int argc, char **argv)
         return -2;
     open.options.image_opts = list != NULL;
     if (!list)
-        return io_open_image(io, argv[optind], &open);
+        return io_open_image(io, argv[optind], argv[optind], &open);
     char *whole = NULL;
     if (asprintf(&whole, "%s%s%s", list, optind < argc ? ",file.filename=" : "",
                  optind < argc ? argv[optind] : "") < 0)
         return -1;
-    int rc = io_open_image(io, whole, &open);
+    int rc = io_open_image(io, whole, optind < argc ? argv[optind] : NULL, &open);
     free(whole);
     return rc;
 }

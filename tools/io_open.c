@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -147,8 +148,8 @@ static const char *contradiction(const struct io_open *open)
     return NULL;
 }
 
-/* Takes over @opened. */
-static int open_as(struct io *io, struct io_opened *opened)
+/* Takes over @opened. @shown: what failures call it; NULL = nothing. */
+static int open_as(struct io *io, struct io_opened *opened, const char *shown)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
@@ -163,7 +164,7 @@ static int open_as(struct io *io, struct io_opened *opened)
             why = args_reason(&err, opened->name);
     }
     if (why) {
-        tool_fail(io->tool, "can't open device %s: %s", opened->name, why);
+        tool_fail(io->tool, "can't open%s%s: %s", shown ? " device " : "", shown ? shown : "", why);
         tool_print_hint(&err);
         opened_free(opened);
         return -1;
@@ -174,7 +175,7 @@ static int open_as(struct io *io, struct io_opened *opened)
     return 0;
 }
 
-int io_open_image(struct io *io, const char *name, const struct io_open *open)
+int io_open_image(struct io *io, const char *name, const char *shown, const struct io_open *open)
 {
     if (io->image) {
         tool_fail(io->tool, "file open already, try 'help close'");
@@ -189,12 +190,22 @@ int io_open_image(struct io *io, const char *name, const struct io_open *open)
         return -1;
     }
     opened->open = *open;
-    return open_as(io, opened);
+    return open_as(io, opened, shown);
 }
 
 bool io_is_writable(const struct io *io)
 {
     return !io->opened->open.read_only;
+}
+
+/* What corruption was met is said in QEMU's line, which has no program's name before it. */
+static void close_failed(const struct io *io, const struct qimg_error *err)
+{
+    static const char marking[] = "qcow2: Marking image as corrupt: ";
+    if (strncmp(err->text, marking, sizeof(marking) - 1) == 0)
+        fprintf(stderr, "%s\n", err->text);
+    else
+        tool_fail_error(io->tool, "", err);
 }
 
 /* The image only. */
@@ -205,7 +216,7 @@ static int close_image(struct io *io)
     io_drain(io);
     const int rc = io->image ? qimg_image_finish(io->image, &err) : 0;
     if (rc < 0)
-        tool_fail_error(io->tool, "", &err);
+        close_failed(io, &err);
     qimg_image_close(io->image);
     io->image = NULL;
     return rc < 0 ? -1 : 0;
@@ -278,5 +289,5 @@ int io_reopen(struct io *io, int argc, char **argv)
     struct io_opened *opened = io->opened;
     io->opened = NULL;
     opened->open = open;
-    return open_as(io, opened) < 0 || closed < 0 ? -1 : 0;
+    return open_as(io, opened, opened->name) < 0 || closed < 0 ? -1 : 0;
 }

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules that QEMU's own test suite holds its tools to, on the writing side.
+
+Found by running that suite twice, once with qimg in the place of the tools; each test states one
+rule in which the two had differed.
+"""
+import pytest
+
+from pylib import run
+
+FEATURE_NAMES = 0x6803F857
+
+
+def extensions(path):
+    """(type, length) of each extension of the header."""
+    head = path.read_bytes()[:65536]
+    at = int.from_bytes(head[100:104], "big") if head[7] >= 3 else 72
+    found = []
+    while (kind := int.from_bytes(head[at:at + 4], "big")) != 0:
+        length = int.from_bytes(head[at + 4:at + 8], "big")
+        found.append((kind, length))
+        at += 8 + (length + 7) // 8 * 8
+    return found
+
+
+def patch(path, offset, value):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(value.to_bytes(8, "big"))
+
+
+# --- amend ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backing", ((), ("-b", "base", "-F", "raw")))
+def test_names_of_features_come_and_go_with_the_version(twin, backing):
+    twin.img("create", "-q", "-f", "raw", "base", "1M")
+    twin.img("create", "-q", "-f", "qcow2", *backing, "a", "1M")
+    twin.write("amend", "-o", "compat=0.10", "a")
+    assert extensions(twin.ours / "a") == extensions(twin.theirs / "a")
+    twin.write("amend", "-o", "compat=1.1", "a")
+    kinds = [kind for kind, _ in extensions(twin.ours / "a")]
+    assert kinds == [kind for kind, _ in extensions(twin.theirs / "a")]
+    assert FEATURE_NAMES in kinds
+    run.qemu_img(twin.ours)("check", "a").ok()
+
+
+# --- bitmap ---------------------------------------------------------------------------------
+
+
+def test_bitmaps_go_from_an_overlay_into_its_backing_file(twin):
+    twin.img("create", "-q", "-f", "qcow2", "base", "1M")
+    twin.img("create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top")
+    twin.img("bitmap", "--add", "top", "changes")
+    twin.write("bitmap", "--add", "--merge", "changes", "-b", "top", "-F", "qcow2", "base", "kept")
+    twin.read("info", "base")
+
+
+def test_bitmaps_of_an_image_whose_backing_file_is_gone(twin):
+    twin.img("create", "-q", "-f", "qcow2", "base", "1M")
+    twin.img("create", "-q", "-f", "qcow2", "alone", "1M")
+    twin.img("create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top")
+    twin.img("bitmap", "--add", "top", "changes")
+    (twin.theirs / "base").unlink()
+    twin.write("bitmap", "--add", "top", "more")
+    twin.write("bitmap", "--add", "--merge", "changes", "-b", "top", "-F", "qcow2", "alone", "kept")
+
+
+# --- io -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", (
+    ("-c", "open -o driver=qcow2,overlap-check=all nosuch"),
+    ("-c", "open -o driver=qcow2,file.filename=nosuch"),
+    ("--image-opts", "driver=qcow2,file.filename=nosuch"),
+    ("-f", "qcow2", "nosuch")))
+def test_a_failed_open_names_what_was_given_beside_the_options(scratch, args):
+    mine, oracle = run.as_qemu_io(scratch)(*args), run.qemu_io(scratch)(*args)
+    assert (mine.code, mine.err) == (oracle.code, oracle.err)
+
+
+def test_corruption_met_by_a_write_is_told_without_a_program_name(twin):
+    twin.img("create", "-q", "-f", "qcow2", "a", "64M")
+    patch(twin.theirs / "a", 0x30000, 1 << 63 | 0x30000)  # the L2 table lies on the L1 table
+    twin.fork()
+    results = [program("-c", "write 0 512", "a")
+               for program in (run.as_qemu_io(twin.ours), run.qemu_io(twin.theirs))]
+    assert results[0].code == results[1].code == 1
+    assert results[0].err.startswith("qcow2: Marking image as corrupt: ")
+    assert (results[0].out, results[0].err) == (results[1].out, results[1].err)
