@@ -38,6 +38,8 @@ SAME = [  # rule, text of 7.2, text of 10.2
     (n.drop_detached_header, "    ivgen alg: plain64\n",
      "    ivgen alg: plain64\n    detached header: false\n"),
     (n.drop_detached_header, '{\n', '{\n    "detached-header": false,\n'),
+    (n.number_of_errno, "qemu-img: Could not create snapshot 's': -22 (Invalid argument)\n",
+     "qemu-img: Could not create snapshot 's': Invalid argument\n"),
     (n.last_newline, "Detected format of qcow2.", "Detected format of qcow2.\n"),
 ]
 
@@ -53,6 +55,8 @@ DIFFERENT = [  # rule, two texts that must stay different
     (n.drop_usage_hint, "e\n", "f\nTry 'qemu-img create --help' for more information\n"),
     (n.getopt_words, "qemu-img: missing argument for option '-f'\n",
      "qemu-img create: option requires an argument -- 'o'\n"),
+    (n.number_of_errno, "qemu-img: Could not create snapshot 's': -22 (Invalid argument)\n",
+     "qemu-img: Could not create snapshot 's': Operation not supported\n"),
 ]
 
 
