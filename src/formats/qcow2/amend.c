@@ -57,7 +57,8 @@ static int check(const struct qcow2 *q, const struct amend_request *r, struct qi
     if (r->set_lazy_refcounts && r->lazy_refcounts && version < 3)
         return qimg_fail(err, EINVAL, "Lazy refcounts only supported with " V3_ONLY);
     if (version < q->header.version)
-        return qcow2_amend_check_downgrade(q, bits, err);
+        return qcow2_amend_check_downgrade(q, bits, r->set_size ? r->resize.size : q->image.size,
+                                           err);
     return 0;
 }
 

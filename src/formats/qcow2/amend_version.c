@@ -333,11 +333,11 @@ static int build_v2(struct versioning *v)
     return shadow_commit(&v->s);
 }
 
-static int snapshots_prevent(const struct qcow2 *q)
+static int snapshots_prevent(const struct qcow2 *q, uint64_t size)
 {
     for (size_t i = 0; i < q->snapshots.count; i++)
         if (q->snapshots.items[i].vm_state_size > UINT32_MAX ||
-            q->snapshots.items[i].disk_size != q->image.size)
+            q->snapshots.items[i].disk_size != size)
             return 1;
     return 0;
 }
@@ -366,7 +366,7 @@ static int has_packed(const struct qcow2 *q)
     return 0;
 }
 
-int qcow2_amend_check_downgrade(const struct qcow2 *q, unsigned refcount_bits,
+int qcow2_amend_check_downgrade(const struct qcow2 *q, unsigned refcount_bits, uint64_t size,
                                 struct qimg_error *err)
 {
     const uint64_t features = q->header.incompatible;
@@ -376,7 +376,7 @@ int qcow2_amend_check_downgrade(const struct qcow2 *q, unsigned refcount_bits,
         return qimg_fail(err, ENOTSUP, "compat=0.10 requires refcount_bits=16");
     if (features & QCOW2_INCOMPAT_DATA_FILE)
         return qimg_fail(err, ENOTSUP, "Cannot downgrade an image with a data file");
-    if (snapshots_prevent(q))
+    if (snapshots_prevent(q, size))
         return qimg_fail(err, ENOTSUP, "Internal snapshots prevent downgrade of image");
     if (unspeakable)
         return qimg_fail(err, ENOTSUP,
