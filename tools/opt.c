@@ -207,7 +207,6 @@ static void complain(const struct parser *p, int argc, char *const *argv)
     opterr = 1;
     for (int answer = 0; shown && answer != -1 && answer != '?';)
         answer = getopt_long(argc, shown, p->letters, p->longs, NULL);
-    opterr = 0;
     for (int i = 0; shown && i < argc; i++)
         free(shown[i]);
     free(shown);
@@ -234,6 +233,7 @@ static int parse_typed(struct parser *p, int argc, char **argv, char *const *typ
         if (*wants_help || p->tool->exit_code)
             break;
     }
+    opterr = 1; /* for the commands of io, whose words are the user's own */
     return argc - optind;
 }
 

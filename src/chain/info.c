@@ -223,8 +223,11 @@ static int visit_next(struct walk *walk, struct qimg_error *err)
     struct next_image next;
     const int rc =
         next_of(walk->context, &walk->layer, &walk->place, (unsigned)walk->infos.count, &next, err);
-    if (rc < 0)
-        return qimg_within(err, "Could not open '%s'", walk->layer.name);
+    if (rc < 0) { /* refused by the gate, or no name of a place at all */
+        const char *named = walk->layer.image->backing_name;
+        AUTO_FREE char *shown = gate_printable(named && err->code != EPERM ? named : "");
+        return qimg_within(err, "Could not open '%s'", shown && *shown ? shown : walk->layer.name);
+    }
     if (rc == 0)
         return 0;
     struct location spent = walk->place;

@@ -144,7 +144,7 @@ def test_a_backing_file_is_read_through_each_form_of_its_name(twin):
             "json:{'driver':'qcow2','file.filename':'base.qcow2'}",
             "json:{'file':{'filename':'base.qcow2'}}",
             "json:{'driver':'qcow2','file':'nosuchnode'}",
-            "json:{'driver':'qcow2'", "nosuchproto:base.qcow2", "json:[]", "json:{}")):
+            "json:{'driver':'qcow2'", "nosuchproto:base.qcow2", "json:[]")):
         name = f"t{number}.qcow2"
         twin.img("create", "-q", "-u", "-f", "qcow2", "-b", form, "-F", "qcow2", name,
                  images.SIZE)
