@@ -6,8 +6,19 @@
 
 #include "bits.h"
 
-/* Only its counters are used. */
-static struct io_engine counters;
+/* For its counters: files in memory know synchronous calls alone, and who wants a queue is told so.
+ */
+static int no_queue(struct io_engine *engine, const struct io_queue_profile *profile,
+                    struct io_queue **out)
+{
+    (void)engine;
+    (void)profile;
+    *out = NULL;
+    return -ENOTSUP;
+}
+
+static const struct io_engine_ops counters_ops = { .queue_new = no_queue };
+static struct io_engine counters = { .ops = &counters_ops };
 
 static struct mem_file *mem_of(struct io_file *file)
 {
