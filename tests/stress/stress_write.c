@@ -102,7 +102,8 @@ static void change_stripe(struct writer_thread *w)
     const uint64_t stripes = (SIZE - SHARED) / STRIPE / THREADS;
     const uint64_t begin =
         SHARED + (next_random(&w->seed) % stripes * THREADS + w->number) * STRIPE;
-    const size_t len = 1 + next_random(&w->seed) % most[next_random(&w->seed) % 3];
+    const size_t limit = most[next_random(&w->seed) % 3];
+    const size_t len = 1 + next_random(&w->seed) % limit;
     const uint64_t off = begin + next_random(&w->seed) % (STRIPE - len);
     const uint32_t what = next_random(&w->seed) % 8;
     if (what < 2) {

@@ -124,7 +124,8 @@ static struct qimg_range some_range(const struct guest *g, uint64_t *state)
 
     if (walk_random(state) % 3 == 0)
         off = align_down(off, cluster);
-    uint64_t len = 1 + walk_random(state) % longest[walk_random(state) % 6];
+    const uint64_t most = longest[walk_random(state) % 6]; /* before len: one order everywhere */
+    uint64_t len = 1 + walk_random(state) % most;
     if (walk_random(state) % 4 == 0)
         len = min_u64(cluster, sectors);
     return (struct qimg_range){ off * 512, min_u64(len, sectors - off) * 512 };

@@ -126,7 +126,8 @@ static struct change random_change(uint32_t *seed, uint32_t unit)
     static const uint32_t most[] = { 2048, 40000, 200000 };
     static const enum op ops[] = { OP_WRITE, OP_WRITE, OP_WRITE,   OP_WRITE, OP_ZERO,
                                    OP_ZERO,  OP_UNMAP, OP_DISCARD, OP_FLUSH, OP_READ };
-    const uint64_t len = 1 + next_random(seed) % most[next_random(seed) % 3];
+    const uint64_t limit = most[next_random(seed) % 3];
+    const uint64_t len = 1 + next_random(seed) % limit;
     struct change c = { .op = ops[next_random(seed) % 10], .range = { 0, align_up(len, unit) } };
     c.range.off = align_down(next_random(seed) % (SIZE - c.range.len + 1), unit);
     c.fill = (uint8_t)(1 + next_random(seed) % 255);
