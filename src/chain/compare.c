@@ -87,7 +87,7 @@ static int plan_step(struct compare *c, struct copy_slot *slot, struct batch *ba
                      struct qimg_error *err)
 {
     struct run run[2];
-    bool alike;
+    bool alike = false;
 
     TRY(peek_both(c, run, &alike, err));
     if (c->options->strict && !alike) {
