@@ -2,8 +2,9 @@
  *
  * The window of slots. Keeps true:
  * (1) slots are planned, and finished, in order; what lies between is unordered.
- * (2) a slot's writes start after the writes of all slots before it have started, unless the
- *     job allows any order or the worker mode is in use, where the page cache decides anyway.
+ * (2) a slot's writes start after the writes of all slots before it have started (into an image:
+ *     have their places), unless the job allows any order or the worker mode is in use, where the
+ *     page cache decides anyway and copy_sink.h sees to the order of places.
  * (3) after a failure no slot is planned and no write is started; what is under way is awaited.
  *
  * Two modes. Where the engine would serve this job's files by threads, one call in the worker
@@ -17,12 +18,14 @@
 #include <time.h>
 
 #include "base_limits.h"
+#include "copy_sink.h"
 #include "copy_worker.h"
 #include "run_read.h"
 
 struct window {
     struct copy_job *job;
     struct io_queue *queue;
+    struct copy_sink sink;
     struct copy_slot *slots;
     uint64_t planned, written, finished; /* slots so far; slot n is slots[n % job->window] */
     bool in_worker;
@@ -40,12 +43,16 @@ static int slot_init(struct copy_slot *slot, struct copy_job *job)
     slot->job = job;
     slot->stage = COPY_FREE;
     slot->buf = io_buffer_new(job->slot_size);
-    return slot->buf ? 0 : -ENOMEM;
+    if (job->scratch_size)
+        slot->scratch = io_buffer_new(job->scratch_size);
+    return slot->buf && (slot->scratch || !job->scratch_size) ? 0 : -ENOMEM;
 }
 
 static void slot_release(struct copy_slot *slot)
 {
     free(slot->buf);
+    free(slot->scratch);
+    free(slot->changes);
     free(slot->requests);
     free(slot->iov);
     copy_piece_vec_release(&slot->pieces);
@@ -62,6 +69,8 @@ static void slot_clear(struct copy_slot *slot)
     slot->result = 0;
     slot->write_failed = false;
     slot->failed_off = 0;
+    slot->changes_begun = 0;
+    atomic_store(&slot->settled, false);
     slot->stage = COPY_FREE;
 }
 
@@ -248,11 +257,15 @@ static void stage_write(struct copy_slot *slot, size_t i)
 
 static void stage_writes(struct copy_slot *slot)
 {
-    slot->stage = COPY_WRITING;
     if (slot->writes.count == 0) {
         slot->stage = COPY_DONE;
         return;
     }
+    if (slot->job->image) {
+        copy_sink_stage(slot);
+        return;
+    }
+    slot->stage = COPY_WRITING;
     if (reserve_requests(slot, slot->writes.count) < 0) {
         copy_slot_fail(slot, slot->writes.items[0].range.off, -ENOMEM, true);
         slot->stage = COPY_DONE;
@@ -262,19 +275,28 @@ static void stage_writes(struct copy_slot *slot)
         stage_write(slot, i);
 }
 
+/* Starts @slot's writes if it has some to start. True: slots behind it may start theirs. */
+static bool start_slot(struct copy_slot *slot)
+{
+    if (slot->stage == COPY_READY && atomic_load(&slot->job->stopped))
+        slot->stage = COPY_DONE;
+    if (slot->stage == COPY_READY)
+        stage_writes(slot);
+    if (slot->job->image && slot->stage == COPY_WRITING)
+        return copy_sink_advance(slot);
+    return slot->stage == COPY_WRITING || slot->stage == COPY_DONE;
+}
+
 /* Starts the writes of every slot whose turn it is (2). */
 static void start_writes(struct window *w)
 {
+    const bool in_order = w->job->image || !w->job->any_order;
+
     for (uint64_t n = w->written; n < w->planned; n++) {
-        struct copy_slot *slot = slot_at(w, n);
-        if (slot->stage == COPY_READY && atomic_load(&w->job->stopped))
-            slot->stage = COPY_DONE;
-        if (slot->stage == COPY_READY)
-            stage_writes(slot);
-        const bool started = slot->stage == COPY_WRITING || slot->stage == COPY_DONE;
+        const bool started = start_slot(slot_at(w, n));
         if (n == w->written && started)
             w->written++;
-        if (!started && !w->job->any_order)
+        if (!started && in_order)
             break;
     }
 }
@@ -287,11 +309,19 @@ static int call_work(struct io_request *request)
     return 0;
 }
 
+/* The call has returned. The slot's writes to an image may be another call's by now. */
 static void worked(struct io_request *request)
 {
     struct copy_slot *slot = request->user;
 
-    slot->stage = COPY_DONE;
+    slot->stage = slot->job->image ? COPY_WRITING : COPY_DONE;
+}
+
+static bool slot_is_done(struct copy_slot *slot)
+{
+    if (slot->stage == COPY_WRITING && atomic_load(&slot->settled))
+        slot->stage = COPY_DONE;
+    return slot->stage == COPY_DONE;
 }
 
 static void hand_to_worker(struct copy_slot *slot)
@@ -299,7 +329,9 @@ static void hand_to_worker(struct copy_slot *slot)
     slot->stage = COPY_READING;
     if (reserve_requests(slot, 1) < 0) {
         copy_slot_fail(slot, 0, -ENOMEM, false);
-        slot->stage = COPY_DONE;
+        if (slot->job->image)
+            copy_sink_ready(slot);
+        worked(&(struct io_request){ .user = slot });
         return;
     }
     slot->requests[0].op = IO_CALL;
@@ -339,6 +371,7 @@ static void slot_start(struct window *w, struct copy_slot *slot)
 {
     w->work_planned += slot->work;
     if (slot->alone) {
+        w->sink.turn = w->planned;
         copy_slot_work(slot);
         slot->stage = COPY_DONE;
     } else if (w->in_worker) {
@@ -381,7 +414,8 @@ static void count(struct copy_job *job, const struct copy_slot *slot)
     }
     for (size_t i = 0; i < slot->writes.count; i++) {
         const struct copy_write *w = &slot->writes.items[i];
-        *(w->data ? &job->ledger.written : &job->ledger.zeroed) += w->range.len;
+        const uint64_t len = w->packed_len ? w->packed_len : w->range.len;
+        *(w->data ? &job->ledger.written : &job->ledger.zeroed) += len;
     }
 }
 
@@ -390,7 +424,7 @@ static int retire(struct window *w, struct qimg_error *err)
 {
     struct copy_job *job = w->job;
 
-    while (w->finished < w->planned && slot_at(w, w->finished)->stage == COPY_DONE) {
+    while (w->finished < w->planned && slot_is_done(slot_at(w, w->finished))) {
         struct copy_slot *slot = slot_at(w, w->finished);
         count(job, slot);
         int rc = job->ops->finish(job, slot, err);
@@ -432,7 +466,7 @@ static int run_window(struct window *w, struct qimg_error *err)
             return w->plan_result;
         }
         if (w->finished == before && w->finished < w->planned)
-            (void)io_queue_run(w->queue, worth_waking(w));
+            copy_sink_run(&w->sink, worth_waking(w));
     }
 }
 
@@ -442,12 +476,13 @@ static void drain(struct window *w)
     atomic_store(&w->job->stopped, true); /* (3) */
     for (;;) {
         bool busy = false;
-        start_writes(w);
+        if (!w->in_worker)
+            start_writes(w);
         for (uint64_t n = w->finished; n < w->planned; n++)
-            busy |= slot_at(w, n)->stage != COPY_DONE;
+            busy |= !slot_is_done(slot_at(w, n));
         if (!busy)
             return;
-        (void)io_queue_run(w->queue, 1);
+        copy_sink_run(&w->sink, 1);
     }
 }
 
@@ -464,6 +499,7 @@ bool copy_in_worker(const struct copy_job *job)
 {
     const struct io_queue_profile profile = profile_of(job);
 
+    assert(!job->target || !job->image);
     if (job->salvage || job->offload)
         return true;
     return !job->direct && strcmp(io_engine_name(job->context->engine, &profile), "threads") == 0;
@@ -485,8 +521,10 @@ static int window_open(struct window *w, struct qimg_error *err)
     int rc = io_queue_new(job->context->engine, &profile, &w->queue);
     if (rc < 0)
         return context_fail_queue(job->context, rc, err);
+    copy_sink_open(&w->sink, job, w->slots, w->queue);
     for (unsigned i = 0; i < job->window; i++) {
         w->slots[i].queue = w->queue;
+        w->slots[i].sink = &w->sink;
         w->slots[i].index = i;
     }
     w->started_ns = now_ns();
@@ -511,6 +549,7 @@ int copy_run(struct copy_job *job, struct qimg_error *err)
     if (rc == 0) {
         rc = run_window(&w, err);
         drain(&w);
+        copy_sink_close(&w.sink);
     }
     window_close(&w);
     return rc < 0 ? rc : 0;

@@ -13,6 +13,19 @@
  * runs once all are there, in any thread, and says what is to be written; that is written;
  * finish() is told in the job's thread, strictly in the order of planning, so that the first
  * failure or difference in guest order is the one that is reported, whatever the timing.
+ *
+ * Targets: bytes of a file (job->target), or guest bytes of an image that was opened writable
+ * (job->image), which go through its format: writes and packed clusters are placed, linked and
+ * recorded in its bitmaps as write.h does it. An image places writes strictly in the order of
+ * planning, and within a slot in the order of slot->writes, whatever threads and engine do: where
+ * nothing that the job releases is used again, the same job makes the same file. Bytes move, and
+ * clusters are packed, side by side. Rules for image targets:
+ *   - ranges lie within the image. Slots that end where clusters of the target end run side by
+ *     side; where two writes touch one cluster, the later one waits for the earlier one.
+ *   - the plan must not fetch from clusters of the target that the job itself writes.
+ *   - nothing is durable when copy_run() returns: flush (chain_flush) or end (chain_writing_end)
+ *     before anything that depends on it, such as another backing name.
+ *   - after a failure what was linked before stays; the image is consistent.
  */
 #ifndef CHAIN_COPY_H
 #define CHAIN_COPY_H
@@ -31,10 +44,13 @@ struct copy_piece {
     bool done; /* copied by the file system: nothing to transform or to write */
 };
 
-/* Bytes to write: @data is NULL where the target shall read as zeros. */
+/* Bytes to write: @data is NULL where the target shall read as zeros. Into an image also one
+ * cluster that transform() packed: @data are @packed_len bytes then, @range is the whole cluster
+ * (or what the image has of it). */
 struct copy_write {
     struct qimg_range range;
     const uint8_t *data;
+    uint32_t packed_len; /* 0 = not packed */
 };
 
 DEFINE_VEC(copy_piece_vec, struct copy_piece)
@@ -43,10 +59,14 @@ DEFINE_VEC(copy_write_vec, struct copy_write)
 enum copy_stage { COPY_FREE, COPY_READING, COPY_READY, COPY_WRITING, COPY_DONE };
 
 struct copy_job;
+struct copy_sink;
+struct chain_write;
 
 struct copy_slot {
     struct copy_job *job;
     unsigned index; /* below job->window */
+
+    uint8_t *scratch; /* job->scratch_size bytes for transform(), page-aligned */
 
     /* Set by plan(). */
     uint8_t *buf; /* job->slot_size bytes, page-aligned */
@@ -70,6 +90,10 @@ struct copy_slot {
     struct io_request *requests;
     struct iovec *iov;
     size_t request_room;
+    struct copy_sink *sink;
+    struct chain_write *changes; /* of an image, one for each write */
+    size_t change_room, changes_begun;
+    atomic_bool placeable, settled; /* copy_sink.h */
 };
 
 struct copy_ops {
@@ -94,14 +118,17 @@ struct copy_ledger {
 struct copy_job {
     const struct copy_ops *ops;
     struct qimg_context *context;
-    struct io_file *target; /* NULL: the job writes nothing */
-    size_t slot_size;       /* bytes, a multiple of 4096, at most LIMIT_COPY_BUFFER */
-    unsigned window;        /* slots */
-    bool direct;            /* some file of the job is open with O_DIRECT */
-    bool any_order;         /* writes of slots need not start in guest order */
-    bool salvage;           /* what cannot be read becomes zeros, sector by sector */
-    bool offload;           /* DATA runs may go through the file system's own copying */
-    uint64_t rate_limit;    /* bytes of work per second; 0 = none */
+    struct io_file *target;   /* the one, ... */
+    struct qimg_image *image; /* ... the other, or neither: the job writes nothing */
+    bool keep_space;          /* zeros written to @image do not give up the space of clusters */
+    size_t slot_size;         /* bytes, a multiple of 4096, at most LIMIT_COPY_BUFFER */
+    size_t scratch_size;      /* bytes for transform() in each slot; 0 = none */
+    unsigned window;          /* slots */
+    bool direct;              /* some file of the job is open with O_DIRECT */
+    bool any_order;           /* writes to @target need not start in guest order */
+    bool salvage;             /* what cannot be read becomes zeros, sector by sector */
+    bool offload;             /* DATA runs may go to @target by the file system's own copying */
+    uint64_t rate_limit;      /* bytes of work per second; 0 = none */
     qimg_progress_fn progress;
     void *user;
     uint64_t total; /* bytes of work, for progress */

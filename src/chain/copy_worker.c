@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bits.h"
+#include "copy_sink.h"
 #include "run_read.h"
 
 #define SECTOR 512u
@@ -113,20 +114,29 @@ static int write_all(struct copy_slot *slot)
     return 0;
 }
 
-void copy_slot_work(struct copy_slot *slot)
+/* Read and transform: true where the writes are known. */
+static bool make_writes(struct copy_slot *slot)
 {
     const struct copy_job *job = slot->job;
 
     if (atomic_load(&job->stopped))
-        return;
-    if (job->offload)
+        return false;
+    if (job->offload && job->target)
         offload_all(slot);
     if (read_all(slot) < 0)
-        return;
+        return false;
     int rc = job->ops->transform ? job->ops->transform(job, slot) : 0;
-    if (rc < 0) {
+    if (rc < 0)
         copy_slot_fail(slot, 0, rc, false);
-        return;
-    }
-    (void)write_all(slot);
+    return rc >= 0;
+}
+
+void copy_slot_work(struct copy_slot *slot)
+{
+    const bool made = make_writes(slot);
+
+    if (slot->job->image)
+        copy_sink_ready(slot); /* failed or not: others wait for their turn behind it */
+    else if (made)
+        (void)write_all(slot);
 }

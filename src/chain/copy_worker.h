@@ -8,7 +8,8 @@
 
 #include "copy.h"
 
-/* Read, transform, write: @slot's outcome is set on return. */
+/* Read, transform, write: @slot's outcome is set on return, or where the target is an image, when
+ * slot->settled is. */
 void copy_slot_work(struct copy_slot *slot);
 
 /* Reads the pieces [first, end) one by one, salvaging where the job wants that. */

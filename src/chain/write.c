@@ -344,7 +344,7 @@ static int check_head(const struct chain_write *write)
     return format_probe(head, sizeof(head)) == layer->image->ops ? 0 : -EPERM;
 }
 
-void chain_write_start(struct chain_write *write)
+void chain_write_prepare(struct chain_write *write)
 {
     struct qimg_error unsaid;
     write->result = 0;
@@ -352,10 +352,10 @@ void chain_write_start(struct chain_write *write)
     write->advancing = false;
     write->left = write->range;
     write->first.in_use = false;
-    if (write->kind == CHAIN_FLUSH) {
-        start_flush(write);
+    write->placed = NULL;
+    write->placed_end = &write->placed;
+    if (write->kind == CHAIN_FLUSH)
         return;
-    }
     int rc = range_within(write->range, write->image->size) ? check_head(write) : -EINVAL;
     if (rc < 0) {
         rc = qimg_fail_errno(chain_write_error(write, &unsaid), -rc, "change of %llu bytes at %llu",
@@ -363,5 +363,62 @@ void chain_write_start(struct chain_write *write)
                              (unsigned long long)write->range.off);
         fail(write, rc);
     }
-    advance(write);
+}
+
+void chain_write_start(struct chain_write *write)
+{
+    chain_write_prepare(write);
+    if (write->kind == CHAIN_FLUSH)
+        start_flush(write);
+    else
+        advance(write);
+}
+
+/* --- without queue ------------------------------------------------------------------------------
+ */
+
+/* Plans the next piece, if there is one. */
+static int place_some(struct chain_write *write)
+{
+    struct write_piece *piece = NULL;
+    chain_lock(write->image);
+    const int rc = plan_next(write, &piece);
+    if (rc == -EAGAIN)
+        write->seen = chain_writing_changes(write->image);
+    chain_unlock(write->image);
+    if (!piece)
+        return rc;
+    piece->next = NULL;
+    *write->placed_end = piece;
+    write->placed_end = &piece->next;
+    return rc;
+}
+
+int chain_write_place(struct chain_write *write)
+{
+    while (write->left.len > 0 && write->result == 0) {
+        const int rc = place_some(write);
+        if (rc == -EAGAIN)
+            return rc;
+        if (rc < 0)
+            fail(write, rc);
+    }
+    return write->result;
+}
+
+int chain_write_move(struct chain_write *write)
+{
+    struct qimg_error unsaid;
+    struct write_piece *piece = write->placed, *next;
+    write->placed = NULL;
+    write->placed_end = &write->placed;
+    for (; piece; piece = next) {
+        next = piece->next;
+        const int rc = piece_run(piece);
+        if (rc < 0)
+            fail(write, rc);
+    }
+    if (write->result == 0 && write->left.len == 0 && writes_through(write->image))
+        fail(write, chain_flush(write->image, chain_write_error(write, &unsaid)));
+    return write->result;
 }

@@ -7,6 +7,9 @@
  *
  * Several requests may want the same cluster: one has it, the others are parked in the lane of
  * their queue until something has changed, and ask again then.
+ *
+ * Threads that do blocking I/O anyway need no queue: they prepare a request, place it and move it,
+ * in two steps, so that the order of allocations can be theirs while bytes move side by side.
  */
 #ifndef CHAIN_WRITE_H
 #define CHAIN_WRITE_H
@@ -40,6 +43,7 @@ struct write_piece {
     unsigned reads_pending;
     int reads_result;
     bool in_use;
+    struct write_piece *next; /* placed, to be moved */
 };
 
 /* One request under way. The caller embeds it, fills the first part, keeps it until complete. */
@@ -65,11 +69,32 @@ struct chain_write {
     uint64_t seen;            /* changes when it was told to wait */
     struct chain_write *next; /* in the lane */
     struct write_piece first; /* most requests have but one */
+    struct write_piece *placed, **placed_end;
     struct io_request flushing;
 };
 
 /* Starts @write; complete() may be called before this returns. */
 void chain_write_start(struct chain_write *write);
+
+/* Does all that @write, which was started, changes have its place, or has it failed? */
+static inline bool chain_write_placed(const struct chain_write *write)
+{
+    return write->left.len == 0 || write->result < 0;
+}
+
+/* --- without queue: lane and complete() are not used --- */
+
+void chain_write_prepare(struct chain_write *write);
+
+/* Decides, in memory, where all of @write goes. Returns 0; -EAGAIN: others hold clusters, see
+ * write->seen (chain_writing_wait); what has its place may be moved meanwhile, then call again;
+ * or the failure, after which what has its place is still to be moved. */
+MUST_CHECK int chain_write_place(struct chain_write *write);
+
+/* Brings the bytes that were placed there, and links them. Returns 0 or the first failure. */
+MUST_CHECK int chain_write_move(struct chain_write *write);
+
+/* --- lanes --- */
 
 /* Asks again for what parked writes wait for. Call when io_queue_run() returns. */
 void write_lane_retry(struct write_lane *lane);

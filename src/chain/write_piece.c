@@ -16,6 +16,7 @@
 #include "bits.h"
 #include "checked.h"
 #include "map.h"
+#include "run_read.h"
 #include "writing.h"
 
 struct write_piece *piece_take(struct chain_write *write)
@@ -87,16 +88,24 @@ static int link_or_abort(struct write_piece *piece, int rc)
     return rc;
 }
 
+/* The bytes are there, or not. */
+static int settle(struct write_piece *piece, int rc)
+{
+    struct qimg_image *image = piece->write->image;
+
+    chain_lock(image);
+    rc = link_or_abort(piece, rc);
+    chain_writing_changed(image);
+    chain_unlock(image);
+    piece_drop(piece);
+    return rc;
+}
+
 static void piece_end(struct write_piece *piece, int rc)
 {
     struct chain_write *write = piece->write;
 
-    chain_lock(write->image);
-    rc = link_or_abort(piece, rc);
-    chain_writing_changed(write->image);
-    chain_unlock(write->image);
-    piece_drop(piece);
-    chain_write_piece_done(write, rc);
+    chain_write_piece_done(write, settle(piece, rc));
 }
 
 /* --- writing -----------------------------------------------------------------------------------
@@ -224,22 +233,31 @@ static void edge_read(struct chain_read *read)
     edges_step(piece);
 }
 
+/* Zeroes what of an edge is not old content; returns how many bytes are, from its start. */
+static uint64_t fill_zeros(const struct write_piece *piece, uint64_t guest_off,
+                           const struct write_edge *edge, uint8_t *bytes)
+{
+    const struct qimg_range want = { guest_off, edge_len(edge) };
+    const uint64_t old =
+        edge->fill == WRITE_FILL_OLD ? range_clip(want, piece->write->image->size).len : 0;
+
+    if (want.len > old)
+        memset(bytes + old, 0, want.len - old);
+    return old;
+}
+
 static void fill_edge(struct write_piece *piece, struct chain_read *read, uint64_t guest_off,
                       const struct write_edge *edge, uint8_t *bytes)
 {
-    struct qimg_image *image = piece->write->image;
-    const struct qimg_range want = { guest_off, edge_len(edge) };
-    const uint64_t there = edge->fill == WRITE_FILL_OLD ? range_clip(want, image->size).len : 0;
+    const uint64_t old = fill_zeros(piece, guest_off, edge, bytes);
 
-    if (want.len > there)
-        memset(bytes + there, 0, want.len - there);
-    if (there == 0)
+    if (old == 0)
         return;
-    *read = (struct chain_read){ .image = image,
+    *read = (struct chain_read){ .image = piece->write->image,
                                  .queue = piece->write->lane->queue,
                                  .guest_off = guest_off,
                                  .buf = bytes,
-                                 .len = there,
+                                 .len = old,
                                  .complete = edge_read,
                                  .user = piece };
     piece->reads_pending++;
@@ -264,4 +282,64 @@ void piece_start(struct write_piece *piece)
     fill_edge(piece, &piece->reads[0], plan->guest.off - plan->head.len, &plan->head, head);
     fill_edge(piece, &piece->reads[1], range_end(plan->guest), &plan->tail, tail);
     edges_step(piece);
+}
+
+/* --- without queue ------------------------------------------------------------------------------
+ */
+
+/* What the guest reads at @want, which lies within the image. */
+static int read_old(struct qimg_image *image, struct qimg_range want, uint8_t *bytes)
+{
+    struct run runs[8];
+    struct qimg_error unsaid;
+    const uint64_t pin = chain_pin(image);
+    int rc = 0;
+
+    for (uint64_t done = 0; rc >= 0 && done < want.len;) {
+        const struct qimg_range left = { want.off + done, want.len - done };
+        const int count = chain_map_lookup(image->map, left, runs, ARRAY_COUNT(runs), &unsaid);
+        rc = count;
+        for (int i = 0; rc >= 0 && i < count; i++) {
+            rc = run_read(image, &runs[i], bytes + done);
+            done += runs[i].len;
+        }
+    }
+    chain_unpin(image, pin);
+    return rc < 0 ? rc : 0;
+}
+
+static int run_edge(const struct write_piece *piece, uint64_t guest_off,
+                    const struct write_edge *edge, uint8_t *bytes)
+{
+    const struct qimg_range old = { guest_off, fill_zeros(piece, guest_off, edge, bytes) };
+
+    return old.len ? read_old(piece->write->image, old, bytes) : 0;
+}
+
+static int run_bytes(struct write_piece *piece)
+{
+    const struct write_plan *plan = &piece->plan;
+    struct io_file *file = layer_data_file(layer_of(piece));
+    uint64_t at = plan->host_off + layer_of(piece)->window_off;
+    uint8_t *head, *tail;
+
+    if (plan->in_place && !middle_of(piece))
+        return io_zero(file, (struct qimg_range){ at, plan->guest.len }, false);
+    TRY(lay_out(piece, &head, &tail));
+    TRY(run_edge(piece, plan->guest.off - plan->head.len, &plan->head, head));
+    TRY(run_edge(piece, range_end(plan->guest), &plan->tail, tail));
+    at -= edge_len(&plan->head);
+    const unsigned parts =
+        needs_one_buffer(piece, edge_len(&plan->head), edge_len(&plan->tail)) ? 1 : 3;
+    for (unsigned i = 0; i < parts; i++) {
+        if (piece->iov[i].iov_len > 0)
+            TRY(io_write_exact(file, at, piece->iov[i].iov_base, piece->iov[i].iov_len));
+        at += piece->iov[i].iov_len;
+    }
+    return 0;
+}
+
+int piece_run(struct write_piece *piece)
+{
+    return settle(piece, run_bytes(piece));
 }

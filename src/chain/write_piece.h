@@ -16,6 +16,9 @@ void piece_drop(struct write_piece *piece);
  * chain_write_piece_done(). Without the image's lock. */
 void piece_start(struct write_piece *piece);
 
+/* The same in the calling thread, without queue: returns 0 or -errno, and @piece is gone. */
+MUST_CHECK int piece_run(struct write_piece *piece);
+
 /* In write.c: @piece ended with @rc. It is gone. */
 void chain_write_piece_done(struct chain_write *write, int rc);
 

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "copy_sink.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "copy_worker.h"
+#include "writing.h"
+
+void copy_sink_open(struct copy_sink *sink, struct copy_job *job, struct copy_slot *slots,
+                    struct io_queue *queue)
+{
+    *sink = (struct copy_sink){ .job = job, .slots = slots, .lane = { .queue = queue } };
+    pthread_mutex_init(&sink->lock, NULL);
+}
+
+void copy_sink_close(struct copy_sink *sink)
+{
+    pthread_mutex_destroy(&sink->lock);
+}
+
+/* --- one slot's changes ----------------------------------------------------------------------- */
+
+static int reserve_changes(struct copy_slot *slot)
+{
+    const size_t count = slot->writes.count;
+
+    slot->changes_begun = 0;
+    if (count <= slot->change_room)
+        return 0;
+    free(slot->changes);
+    slot->changes = calloc(count, sizeof(*slot->changes));
+    slot->change_room = slot->changes ? count : 0;
+    return slot->changes ? 0 : -ENOMEM;
+}
+
+static struct chain_write *fill_change(struct copy_slot *slot, size_t i)
+{
+    const struct copy_write *w = &slot->writes.items[i];
+    struct chain_write *change = &slot->changes[i];
+    enum chain_write_kind kind = CHAIN_WRITE_ZEROES;
+
+    if (w->data)
+        kind = w->packed_len ? CHAIN_WRITE_PACKED : CHAIN_WRITE_BYTES;
+    *change = (struct chain_write){
+        .image = slot->job->image,
+        .lane = &slot->sink->lane,
+        .kind = kind,
+        .range = w->range,
+        .buf = w->data,
+        .packed_len = w->packed_len,
+        .may_unmap = !slot->job->keep_space,
+        .user = slot,
+    };
+    return change;
+}
+
+static void change_failed(struct copy_slot *slot, const struct chain_write *change, int rc)
+{
+    copy_slot_fail(slot, change->range.off, rc, true);
+}
+
+/* --- the queue's mode ------------------------------------------------------------------------- */
+
+/* After a failure, here or elsewhere, nothing more is begun. */
+static bool all_begun(const struct copy_slot *slot)
+{
+    return slot->changes_begun == slot->writes.count || slot->result < 0 ||
+           atomic_load(&slot->job->stopped);
+}
+
+static void change_done(struct chain_write *change)
+{
+    struct copy_slot *slot = change->user;
+
+    if (change->result < 0)
+        change_failed(slot, change, change->result);
+    if (--slot->pending == 0 && all_begun(slot))
+        slot->stage = COPY_DONE;
+}
+
+void copy_sink_stage(struct copy_slot *slot)
+{
+    slot->stage = COPY_WRITING;
+    slot->pending = 0;
+    if (reserve_changes(slot) < 0)
+        copy_slot_fail(slot, slot->writes.items[0].range.off, -ENOMEM, true);
+    (void)copy_sink_advance(slot);
+}
+
+bool copy_sink_advance(struct copy_slot *slot)
+{
+    if (slot->stage != COPY_WRITING)
+        return true;
+    slot->pending++; /* what is done at once does not end the slot */
+    while (!all_begun(slot)) {
+        const size_t i = slot->changes_begun;
+        if (i > 0 && !chain_write_placed(&slot->changes[i - 1]))
+            break;
+        struct chain_write *change = fill_change(slot, i);
+        change->complete = change_done;
+        slot->changes_begun++;
+        slot->pending++;
+        chain_write_start(change);
+    }
+    const bool placed =
+        all_begun(slot) &&
+        (slot->changes_begun == 0 || chain_write_placed(&slot->changes[slot->changes_begun - 1]));
+    if (--slot->pending == 0 && all_begun(slot))
+        slot->stage = COPY_DONE;
+    return placed;
+}
+
+void copy_sink_run(struct copy_sink *sink, unsigned min)
+{
+    struct write_lane *lane = &sink->lane;
+    const unsigned done = io_queue_run(lane->queue, min);
+
+    if (lane->parked && done > 0)
+        write_lane_retry(lane);
+    else if (lane->parked)
+        write_lane_wait(lane); /* others hold the clusters */
+}
+
+/* --- the workers' mode -------------------------------------------------------------------------
+ */
+
+/* Moves the bytes of the changes that have places. */
+static void move_begun(struct copy_slot *slot)
+{
+    for (size_t i = 0; i < slot->changes_begun; i++) {
+        const int rc = chain_write_move(&slot->changes[i]);
+        if (rc < 0)
+            change_failed(slot, &slot->changes[i], rc);
+    }
+}
+
+static bool has_moved(const struct copy_slot *slot)
+{
+    for (size_t i = 0; i < slot->changes_begun; i++)
+        if (slot->changes[i].placed)
+            return false;
+    return true;
+}
+
+/* A cluster is held: by an earlier change of this slot, which must move then before the rest
+ * can be placed, or by somebody else, who will let go. */
+static void wait_for_clusters(struct copy_slot *slot, const struct chain_write *change)
+{
+    if (has_moved(slot))
+        chain_writing_wait(change->image, change->seen);
+    else
+        move_begun(slot);
+}
+
+static void place(struct copy_slot *slot)
+{
+    if (reserve_changes(slot) < 0)
+        copy_slot_fail(slot, slot->writes.items[0].range.off, -ENOMEM, true);
+    for (size_t i = 0; i < slot->writes.count && slot->result == 0; i++) {
+        struct chain_write *change = fill_change(slot, i);
+        int rc;
+        chain_write_prepare(change);
+        slot->changes_begun = i + 1;
+        while ((rc = chain_write_place(change)) == -EAGAIN && slot->result == 0)
+            wait_for_clusters(slot, change);
+        if (rc < 0)
+            change_failed(slot, change, rc);
+    }
+}
+
+static struct copy_slot *slot_in_turn(struct copy_sink *sink)
+{
+    struct copy_slot *slot = &sink->slots[sink->turn % sink->job->window];
+
+    return atomic_load(&slot->placeable) ? slot : NULL;
+}
+
+void copy_sink_ready(struct copy_slot *slot)
+{
+    struct copy_sink *sink = slot->sink;
+
+    pthread_mutex_lock(&sink->lock);
+    atomic_store(&slot->placeable, true);
+    while ((slot = slot_in_turn(sink))) {
+        slot->changes_begun = 0;
+        if (slot->result == 0 && !atomic_load(&sink->job->stopped))
+            place(slot);
+        atomic_store(&slot->placeable, false);
+        sink->turn++;
+        pthread_mutex_unlock(&sink->lock);
+        move_begun(slot);
+        atomic_store(&slot->settled, true);
+        pthread_mutex_lock(&sink->lock);
+    }
+    pthread_mutex_unlock(&sink->lock);
+}
