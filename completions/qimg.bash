@@ -21,6 +21,8 @@ _qimg_options() {
     io) echo "$common -c --cmd -f --format --image-opts -r --read-only -n --nocache -t --cache -U --force-share
         -m --misalign -s --snapshot -C --copy-on-read -k --native-aio -i --aio -d --discard -T --trace -V --version" ;;
     map) echo "$common -f --format --image-opts -s --start-offset -l --max-length --output -U --force-share" ;;
+    measure) echo "$common -f --format --image-opts -l --snapshot -O --target-format -o
+        --target-format-options -s --size --output -U --force-share" ;;
     rebase) echo "$common -f --format --image-opts -t --cache -b --backing -B --backing-format
         -T --backing-cache -u --backing-unsafe -U --force-share -p --progress -q --quiet" ;;
     resize) echo "$common -f --format --image-opts --shrink --preallocation -q --quiet" ;;
@@ -42,7 +44,7 @@ _qimg_values() {
         echo "none writeback writethrough directsync unsafe" ;;
     *:--format | *:--a-format | *:--b-format | *:--source-format | *:--target-format | *:--backing-format | *:--allow-format)
         echo "qcow2 raw" ;;
-    *:-f | bitmap:-F | compare:-F | convert:-O | create:-B | rebase:-B) echo "qcow2 raw" ;;
+    *:-f | bitmap:-F | compare:-F | convert:-O | measure:-O | create:-B | rebase:-B) echo "qcow2 raw" ;;
     *) return 1 ;;
     esac
 }
@@ -53,7 +55,7 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        amend | bitmap | check | compare | convert | create | info | io | map | rebase | resize | snapshot)
+        amend | bitmap | check | compare | convert | create | info | io | map | measure | rebase | resize | snapshot)
             command=$word
             break
             ;;
@@ -65,7 +67,7 @@ _qimg() {
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options "$command")" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "amend bitmap check compare convert create info io map rebase resize snapshot" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "amend bitmap check compare convert create info io map measure rebase resize snapshot" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")

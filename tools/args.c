@@ -125,6 +125,17 @@ int args_options_split(const struct tool *tool, struct args_options *options)
     return EXIT_DONE;
 }
 
+int args_options_check(const struct tool *tool, const struct args_options *options,
+                       const char *format)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    if (qimg_create_check(format, options->list, options->count, &err) == 0)
+        return EXIT_DONE;
+    tool_fail_error(tool, "", &err);
+    return tool_fail(tool, "Invalid options for file format '%s'", format);
+}
+
 void args_options_release(struct args_options *options)
 {
     free(options->list);

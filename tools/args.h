@@ -37,6 +37,10 @@ bool args_options_want_help(const struct args_options *options);
 /* Splits the joined text into list and count, once. */
 int args_options_split(const struct tool *tool, struct args_options *options);
 
+/* Says what in the list (which was split) @format does not take. EXIT_DONE or EXIT_FAILED. */
+int args_options_check(const struct tool *tool, const struct args_options *options,
+                       const char *format);
+
 void args_options_release(struct args_options *options);
 
 /* The value of the last option named @key; NULL = not there. */

@@ -24,40 +24,22 @@ static struct qimg_open_options source_options(const struct convert_args *args)
     };
 }
 
-/* -l NAME may be an id or a name: the id is tried first. */
-static int open_snapshot(struct tool *tool, struct qimg_context *context, const char *name,
-                         const struct convert_args *args, struct qimg_image **out)
-{
-    struct qimg_error err;
-    qimg_error_clear(&err);
-    struct qimg_open_options options = source_options(args);
-    options.snapshot_id = args->snapshot_id;
-    options.snapshot_name = args->snapshot_name;
-    if (!args->snapshot_either)
-        return args_open(tool, context, name, &options, out);
-    options.snapshot_id = args->snapshot_either;
-    if (qimg_image_open(context, name, &options, out, &err) == 0)
-        return EXIT_DONE;
-    options.snapshot_id = NULL;
-    options.snapshot_name = args->snapshot_either;
-    return args_open(tool, context, name, &options, out);
-}
-
 /* Opens all sources; the snapshot is that of the first. */
 static int open_sources(struct tool *tool, struct qimg_context *context,
                         const struct convert_args *args, char **names, struct qimg_image **sources)
 {
     struct qimg_open_options options = source_options(args);
-    bool snapshot = args->snapshot_id || args->snapshot_name || args->snapshot_either;
+    const bool snapshot = snapshot_arg_given(&args->snapshot);
     if (args->image_opts && args->format)
         return tool_fail(tool, "--image-opts and --format are mutually exclusive");
     for (size_t i = 0; i < args->source_count; i++) {
-        int code = i == 0 && snapshot ? open_snapshot(tool, context, names[i], args, &sources[i])
+        int code = i == 0 && snapshot ? snapshot_arg_open(tool, context, names[i], &options,
+                                                          &args->snapshot, &sources[i])
                                       : args_open(tool, context, names[i], &options, &sources[i]);
         if (code)
             return code;
     }
-    if (args->snapshot_either && args->source_count > 1)
+    if (args->snapshot.either && args->source_count > 1)
         return tool_fail(tool, "No support for concatenating multiple snapshot");
     return EXIT_DONE;
 }

@@ -39,37 +39,6 @@ static int set_rate(struct tool *tool, void *slot, const char *value)
     return args_size(tool, "rate limit", value, &((struct convert_args *)slot)->rate_limit);
 }
 
-/* "snapshot.id=1,snapshot.name=x"; @slot is the struct convert_args. */
-static int set_snapshot_options(struct tool *tool, struct convert_args *args, const char *value)
-{
-    free(args->snapshot_text);
-    args->snapshot_text = strdup(value);
-    char *rest = args->snapshot_text, *member;
-    while ((member = strsep(&rest, ","))) {
-        char *equals = strchr(member, '=');
-        if (equals)
-            *equals = '\0';
-        if (strcmp(member, "snapshot.id") == 0 && equals) {
-            args->snapshot_id = equals + 1;
-        } else if (strcmp(member, "snapshot.name") == 0 && equals) {
-            args->snapshot_name = equals + 1;
-        } else {
-            tool_fail(tool, "Invalid parameter '%s'", member);
-            return tool_fail(tool, "Failed in parsing snapshot param '%s'", value);
-        }
-    }
-    return EXIT_DONE;
-}
-
-static int set_snapshot(struct tool *tool, void *slot, const char *value)
-{
-    struct convert_args *args = slot;
-    if (strncmp(value, "snapshot.", strlen("snapshot.")) == 0)
-        return set_snapshot_options(tool, args, value);
-    args->snapshot_either = value;
-    return EXIT_DONE;
-}
-
 #define AT(member) offsetof(struct convert_args, member)
 
 const struct opt_row convert_rows[] = {
@@ -82,7 +51,7 @@ const struct opt_row convert_rows[] = {
     { OPT_CALL, 'l', "snapshot", "SNAPSHOT",
       "read from an internal snapshot: its id or name, or\n"
       "snapshot.id=ID,snapshot.name=NAME",
-      0, set_snapshot },
+      AT(snapshot), snapshot_arg_set },
     { OPT_FLAG, 0, "bitmaps", NULL, NULL, AT(bitmaps), NULL },
     { OPT_FLAG, 0, "skip-broken-bitmaps", NULL, NULL, AT(skip_broken_bitmaps), NULL },
     { OPT_FLAG, 0, "salvage", NULL, "go on after read errors: what cannot be read becomes zeros",
@@ -199,5 +168,5 @@ int convert_check_target(struct tool *tool, const struct convert_args *args)
 void convert_args_release(struct convert_args *args)
 {
     args_options_release(&args->options);
-    free(args->snapshot_text);
+    snapshot_arg_release(&args->snapshot);
 }

@@ -7,12 +7,11 @@
 
 #include "args.h"
 #include "opt.h"
+#include "snapshot_arg.h"
 
 struct convert_args {
     const char *format, *source_cache, *target_format, *target_cache, *backing, *backing_format;
-    const char *snapshot_id, *snapshot_name; /* -l snapshot.id=...,snapshot.name=... */
-    const char *snapshot_either;             /* -l ID_OR_NAME */
-    char *snapshot_text;                     /* holds the first two */
+    struct snapshot_arg snapshot;
     struct args_options options;
     bool image_opts, bitmaps, skip_broken_bitmaps, salvage, target_image_opts, no_create;
     bool target_is_zero, compress, force_share, out_of_order, copy_offload, progress, quiet, sync;

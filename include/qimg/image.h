@@ -27,9 +27,9 @@ QIMG_API int qimg_image_open(struct qimg_context *context, const char *name,
 /* NULL is fine. Queues on it must be freed before. */
 QIMG_API void qimg_image_close(struct qimg_image *image);
 
-QIMG_API uint64_t qimg_image_size(const struct qimg_image *image);       /* bytes */
-QIMG_API unsigned qimg_image_depth(const struct qimg_image *image);      /* layers, >= 1 */
-QIMG_API const char *qimg_image_format(const struct qimg_image *image);  /* of the top layer */
+QIMG_API uint64_t qimg_image_size(const struct qimg_image *image);      /* bytes */
+QIMG_API unsigned qimg_image_depth(const struct qimg_image *image);     /* layers, >= 1 */
+QIMG_API const char *qimg_image_format(const struct qimg_image *image); /* of the top layer */
 
 /* The name of the file that layer @layer's DATA extents point into: its external data file where
  * it has one, else the image itself. Owned by the image. */
@@ -86,18 +86,18 @@ QIMG_API int qimg_queue_read(struct qimg_queue *queue, uint64_t off, void *buf, 
 
 /* Sends what is staged, waits for at least @min completions (fewer if fewer are under way),
  * fills at most @max. Returns how many. */
-QIMG_API int qimg_queue_wait(struct qimg_queue *queue, struct qimg_completion *out,
-                             unsigned max, unsigned min);
+QIMG_API int qimg_queue_wait(struct qimg_queue *queue, struct qimg_completion *out, unsigned max,
+                             unsigned min);
 
 /* --- making and re-pointing --------------------------------------------------------------- */
 
 struct qimg_create_options {
-    const char *format;             /* NULL = raw */
-    const char *backing_name;       /* NULL = none (may also come from options) */
+    const char *format;       /* NULL = raw */
+    const char *backing_name; /* NULL = none (may also come from options) */
     const char *backing_format;
-    bool backing_unchecked;         /* -u: the backing file is not opened; needs a size */
+    bool backing_unchecked; /* -u: the backing file is not opened; needs a size */
     bool has_size;
-    uint64_t size;                  /* bytes */
+    uint64_t size;                     /* bytes */
     const struct qimg_option *options; /* from -o, in order */
     size_t option_count;
     /* Told what will be done, in qemu-img's words ("Formatting 'a', fmt=..."), after the options
@@ -117,6 +117,11 @@ struct qimg_option_help {
 
 /* NULL: no such format. */
 QIMG_API const struct qimg_option_help *qimg_create_help(const char *format);
+
+/* Does create take these options for @format, each by itself? Combinations are not looked at.
+ * -EINVAL, -ERANGE; -ENOENT, -ENOTSUP: no images of this format are made. */
+QIMG_API int qimg_create_check(const char *format, const struct qimg_option *options, size_t count,
+                               struct qimg_error *err);
 
 /* Writes another backing name and format into the header without looking at any content
  * (rebase -u). @backing_name NULL = none. Durable on return; a crash leaves the old or the new

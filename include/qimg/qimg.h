@@ -13,6 +13,7 @@
 #include "qimg/image.h"
 #include "qimg/info.h"
 #include "qimg/jobs.h"
+#include "qimg/measure.h"
 #include "qimg/options.h"
 #include "qimg/types.h"
 #include "qimg/write.h"

@@ -345,3 +345,12 @@ int qimg_create(struct qimg_context *context, const char *name,
         rc = create(&job, &options, err);
     return rc < 0 ? qimg_within(err, "%s", name) : 0;
 }
+
+int qimg_create_check(const char *format, const struct qimg_option *given, size_t count,
+                      struct qimg_error *err)
+{
+    struct create_options options;
+
+    TRY(create_options_init(&options, format, err));
+    return create_options_parse(&options, given, count, err);
+}

@@ -55,4 +55,9 @@ char *create_options_announce(const struct create_options *options, const char *
 MUST_CHECK int create_options_resolve(const struct create_options *options, struct create_spec *out,
                                       struct qimg_error *err);
 
+/* The part of it that decides how large the file gets, checked only as far as QEMU's measure
+ * does: combinations that create refuses pass. */
+MUST_CHECK int create_options_for_measure(const struct create_options *options,
+                                          struct create_spec *out, struct qimg_error *err);
+
 #endif

@@ -10,7 +10,9 @@
 #include "create_rows.h"
 
 #define DEFAULT_CLUSTER (64 * KiB)
-#define V3_ONLY         "compatibility level 1.1 and above (use version=v3 or greater)"
+#define REFCOUNTS_NEED_V3 \
+    "Different refcount widths than 16 bits require compatibility level 1.1 or above "
+#define V3_ONLY "compatibility level 1.1 and above (use version=v3 or greater)"
 
 struct word {
     const char *text;
@@ -52,14 +54,20 @@ static int read_preallocation(const struct create_options *options, struct creat
     return 0;
 }
 
+static int read_version(const char *text)
+{
+    static const struct word versions[] = { { "0.10", 2 }, { "v2", 2 }, { "1.1", 3 }, { "v3", 3 } };
+
+    return text ? find_word(versions, ARRAY_COUNT(versions), text) : 3;
+}
+
 static int read_words(const struct create_options *options, struct create_spec *spec,
                       struct qimg_error *err)
 {
-    static const struct word versions[] = { { "0.10", 2 }, { "v2", 2 }, { "1.1", 3 }, { "v3", 3 } };
     static const struct word codecs[] = { { "zlib", CODEC_DEFLATE }, { "zstd", CODEC_ZSTD } };
     const char *compat = create_options_get(options, "compat");
     const char *type = create_options_get(options, "compression_type");
-    const int version = compat ? find_word(versions, ARRAY_COUNT(versions), compat) : 3;
+    const int version = read_version(compat);
     const int codec = type ? find_word(codecs, ARRAY_COUNT(codecs), type) : CODEC_DEFLATE;
 
     if (version < 0)
@@ -104,17 +112,20 @@ static int check_backing(const struct create_spec *spec, struct qimg_error *err)
     return 0;
 }
 
+static int refuse_refcount_width(struct qimg_error *err)
+{
+    return qimg_fail(err, EINVAL,
+                     "Refcount width must be a power of two and may not exceed 64 bits");
+}
+
 static int check_refcounts(const struct create_spec *spec, uint64_t bits, struct qimg_error *err)
 {
     if (spec->version < 3 && spec->lazy_refcounts)
         return qimg_fail(err, EINVAL, "Lazy refcounts only supported with " V3_ONLY);
     if (bits > 64 || !is_pow2(bits))
-        return qimg_fail(err, EINVAL,
-                         "Refcount width must be a power of two and may not exceed 64 bits");
+        return refuse_refcount_width(err);
     if (spec->version < 3 && bits != 16)
-        return qimg_fail(err, EINVAL,
-                         "Different refcount widths than 16 bits require compatibility level 1.1 "
-                         "or above (use version=v3 or greater)");
+        return qimg_fail(err, EINVAL, REFCOUNTS_NEED_V3 "(use version=v3 or greater)");
     return 0;
 }
 
@@ -171,12 +182,17 @@ static int resolve_qcow2(const struct create_options *options, struct create_spe
     return 0;
 }
 
+static int refuse_mode(const struct create_options *options, struct qimg_error *err)
+{
+    return qimg_fail(err, EINVAL, "invalid parameter value: %s",
+                     create_options_get(options, "preallocation"));
+}
+
 static int resolve_raw(const struct create_options *options, struct create_spec *spec,
                        struct qimg_error *err)
 {
     if (read_preallocation(options, spec, err) < 0)
-        return qimg_fail(err, EINVAL, "invalid parameter value: %s",
-                         create_options_get(options, "preallocation"));
+        return refuse_mode(options, err);
     if (spec->preallocation == PREALLOC_METADATA)
         return qimg_fail(err, ENOTSUP, "Unsupported preallocation mode: metadata");
     return 0;
@@ -196,4 +212,42 @@ int create_options_resolve(const struct create_options *options, struct create_s
                      : qimg_fail_errno(err, EINVAL, "Could not resize file");
     out->size = align_up(out->size, 512);
     return 0;
+}
+
+/* --- measuring -------------------------------------------------------------------------------- */
+
+static int measure_qcow2(const struct create_options *options, struct create_spec *spec,
+                         struct qimg_error *err)
+{
+    const uint64_t cluster = create_options_number(options, "cluster_size", DEFAULT_CLUSTER);
+    const uint64_t bits = create_options_number(options, "refcount_bits", 16);
+    const char *compat = create_options_get(options, "compat");
+    const char *encryption = create_options_get(options, "encrypt.format");
+    const int version = read_version(compat);
+
+    spec->version = 3; /* extended L2 tables pass with any */
+    spec->extended_l2 = create_options_number(options, "extended_l2", 0);
+    TRY(check_clusters(spec, cluster, err));
+    if (version < 0)
+        return qimg_fail(err, EINVAL, "Invalid compatibility level: '%s'", compat);
+    if (bits > 64 || !is_pow2(bits))
+        return refuse_refcount_width(err);
+    if (version < 3 && bits != 16)
+        return qimg_fail(err, EINVAL, REFCOUNTS_NEED_V3 "(use compat=1.1 or greater)");
+    if (read_preallocation(options, spec, err) < 0)
+        return refuse_mode(options, err);
+    if (encryption && strcmp(encryption, "luks") == 0)
+        return qimg_fail(err, ENOTSUP, "Measuring encrypted images is not supported");
+    spec->version = (unsigned)version;
+    spec->cluster_size = (uint32_t)cluster;
+    spec->refcount_bits = (unsigned)bits;
+    spec->backing_name = create_options_get(options, "backing_file");
+    return 0;
+}
+
+int create_options_for_measure(const struct create_options *options, struct create_spec *out,
+                               struct qimg_error *err)
+{
+    *out = (struct create_spec){ .size = create_options_number(options, "size", 0) };
+    return strcmp(options->format, "qcow2") == 0 ? measure_qcow2(options, out, err) : 0;
 }

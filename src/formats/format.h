@@ -27,6 +27,8 @@
 struct image;
 struct create_spec;
 struct check_request;
+struct measure_request;
+struct qimg_measure_result;
 struct qimg_check_result;
 struct format_write_ops;
 struct format_admin_ops;
@@ -131,6 +133,10 @@ struct format_ops {
     /* Lays out a new image in the empty @file (and @data_file, may be NULL): see create.h. */
     int (*create)(struct io_file *file, struct io_file *data_file, const struct create_spec *spec,
                   struct qimg_error *err);
+
+    /* How large the file of an image would get: see measure_request.h. NULL: nobody can tell. */
+    int (*measure)(const struct measure_request *request, struct qimg_measure_result *out,
+                   struct qimg_error *err);
 
     const struct format_write_ops *write; /* NULL: the format is read only */
     const struct format_admin_ops *admin; /* admin.h; NULL: nothing of it */

@@ -10,6 +10,7 @@
 #include "admin.h"
 #include "bits.h"
 #include "checked.h"
+#include "measure_request.h"
 
 #define SECTOR 512
 
@@ -139,6 +140,16 @@ static int raw_set_backing(struct image *image, const char *name, const char *fo
     return qimg_fail(err, ENOTSUP, "Operation not supported");
 }
 
+/* The file is as long as the disk, whatever the disk holds. */
+static int raw_measure(const struct measure_request *request, struct qimg_measure_result *out,
+                       struct qimg_error *err)
+{
+    (void)err;
+    *out =
+        (struct qimg_measure_result){ .required = request->size, .fully_allocated = request->size };
+    return 0;
+}
+
 const struct format_ops raw_ops = {
     .name = "raw",
     .probe = raw_probe,
@@ -151,6 +162,7 @@ const struct format_ops raw_ops = {
     .data_may_be_holes = raw_data_may_be_holes,
     .set_backing = raw_set_backing,
     .create = raw_create,
+    .measure = raw_measure,
     .write = &raw_write_ops,
     .admin = &raw_admin_ops,
 };

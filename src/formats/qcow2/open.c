@@ -351,6 +351,7 @@ const struct format_ops qcow2_ops = {
     .change_bitmaps = qcow2_change_bitmaps,
     .check = qcow2_check,
     .create = qcow2_create,
+    .measure = qcow2_measure,
     .admin = &qcow2_admin_ops,
     .write = &qcow2_write_ops,
 };

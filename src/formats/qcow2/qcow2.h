@@ -69,7 +69,7 @@ struct qcow2_bitmap {
     uint32_t table_count;
     uint32_t flags;
     uint8_t granularity_bits;
-    char *name; /* owned */
+    char *name;               /* owned */
     struct bitmap_bits *bits; /* owned; NULL = nobody asked for them, see bitmap_bits.h */
     bool recording;           /* marked in use by us: guest writes go into bits */
 };
@@ -93,7 +93,7 @@ struct qcow2 {
     uint64_t snapshots_len; /* bytes of their table */
     struct qcow2_bitmap_vec bitmaps;
     struct meta *meta; /* owned: what writing needs, see meta.h; NULL = not writing */
-    int may_be_holes; /* data_may_be_holes' answer: -1 = not asked yet */
+    int may_be_holes;  /* data_may_be_holes' answer: -1 = not asked yet */
 };
 
 static inline struct qcow2 *qcow2_of(struct image *image)
@@ -231,6 +231,11 @@ int qcow2_create(struct io_file *file, struct io_file *data_file, const struct c
                  struct qimg_error *err);
 int qcow2_set_backing(struct image *image, const char *name, const char *format,
                       struct qimg_error *err);
+
+/* --- measure.c ------------------------------------------------------------------------------ */
+
+int qcow2_measure(const struct measure_request *request, struct qimg_measure_result *out,
+                  struct qimg_error *err);
 
 /* --- check.c -------------------------------------------------------------------------------- */
 
