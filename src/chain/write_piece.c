@@ -83,7 +83,9 @@ static int link_or_abort(struct write_piece *piece, int rc)
         return rc;
     }
     rc = top->ops->write->write_commit(top, &piece->plan, chain_write_error(write, &unsaid));
-    if (rc == 0 && !piece->plan.in_place)
+    if (rc < 0) /* some of it may be linked */
+        chain_write_splice(write->image, piece->plan.linked);
+    else if (!piece->plan.in_place)
         splice_linked(piece);
     return rc;
 }

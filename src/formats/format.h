@@ -254,7 +254,7 @@ struct format_write_ops {
                         struct write_plan *plan, struct qimg_error *err);
 
     /* The plan's bytes have been written (not: synced): links them. The guest sees them from now
-     * on. On failure the plan is aborted. */
+     * on. On failure the plan is aborted, after some of its clusters may have been linked. */
     int (*write_commit)(struct image *image, struct write_plan *plan, struct qimg_error *err);
 
     /* The bytes could not be written: gives their space back. Guest content is unchanged, but for

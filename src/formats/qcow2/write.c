@@ -399,12 +399,10 @@ int qcow2_write_commit(struct image *image, struct write_plan *plan, struct qimg
     q->meta->data_unsynced = true;
     plan_remove(plan);
     int rc = meta_failed(q);
+    qcow2_bitmaps_record(q, plan->guest); /* of a failure a part may be linked all the same */
     if (rc == 0)
         rc = link_all(q, plan);
-    if (rc < 0)
-        return write_result(q, rc, "write", err);
-    qcow2_bitmaps_record(q, plan->guest);
-    return 0;
+    return rc < 0 ? write_result(q, rc, "write", err) : 0;
 }
 
 void qcow2_write_abort(struct image *image, struct write_plan *plan)

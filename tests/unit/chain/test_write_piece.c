@@ -88,3 +88,40 @@ Test(write_piece, a_cluster_is_one_request_and_a_rewrite_is_short)
     qimg_image_close(image);
     sim_rig_free(rig);
 }
+
+/* A plan over several tables may end in the middle: the map then says which clusters are new. */
+Test(write_piece, what_a_failing_write_linked_is_seen_at_once)
+{
+    static const struct qimg_option cluster[] = { { "cluster_size", "512" } };
+    const struct qimg_create_options how = { .format = "qcow2",
+                                             .options = cluster,
+                                             .option_count = 1,
+                                             .has_size = true,
+                                             .size = 192 * KiB };
+    static uint8_t bytes[160 * KiB], before[192 * KiB], after[192 * KiB];
+    bool finished = false;
+    unsigned partly = 0;
+
+    memset(bytes, 'X', sizeof(bytes));
+    for (uint64_t n = 1; !finished; n++) {
+        struct sim_rig *rig = sim_rig_new(NULL);
+        cr_assert_eq(qimg_create(rig->context, "top", &how, &err), 0, "%s", err.text);
+        struct qimg_image *image = open_top(rig, QIMG_CACHE_WRITEBACK);
+        cr_assert_eq(qimg_image_read(image, 0, before, sizeof(before), &err), 0);
+        const uint64_t begin = io_sim_operations(rig->engine);
+        io_sim_fault(rig->engine, begin + n, IO_SIM_EIO, false);
+        const int rc = qimg_image_write(image, 0, bytes, sizeof(bytes), &err);
+        finished = io_sim_operations(rig->engine) < begin + n;
+        io_sim_fault(rig->engine, 0, IO_SIM_EIO, false);
+        cr_assert_eq(qimg_image_read(image, 0, before, sizeof(before), &err), 0);
+        (void)!qimg_image_finish(image, &err);
+        qimg_image_close(image);
+        image = open_top(rig, QIMG_CACHE_WRITEBACK);
+        cr_assert_eq(qimg_image_read(image, 0, after, sizeof(after), &err), 0);
+        cr_expect_arr_eq(after, before, sizeof(after), "operation %llu", (unsigned long long)n);
+        partly += rc < 0 && after[0] == 'X' && after[sizeof(bytes) - 1] == 0;
+        qimg_image_close(image);
+        sim_rig_free(rig);
+    }
+    cr_expect_gt(partly, 0u);
+}
