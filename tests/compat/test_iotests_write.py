@@ -76,6 +76,35 @@ def test_bitmaps_of_an_image_whose_backing_file_is_gone(twin):
     twin.write("bitmap", "--add", "--merge", "changes", "-b", "top", "-F", "qcow2", "alone", "kept")
 
 
+# --- how long the file becomes ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options, command", (
+    ("cluster_size=64k", "write 0 512"),
+    ("cluster_size=64k", "write 0 100k"),
+    ("cluster_size=64k", "write 60k 4k"),
+    ("cluster_size=64k", "write -z 0 64k"),
+    ("cluster_size=2M", "write 0 64k"),
+    ("cluster_size=512", "write 0 700"),
+    ("cluster_size=64k,data_file=data", "write 0 64k")))
+def test_the_file_reaches_to_the_end_of_what_was_allocated(twin, options, command):
+    twin.img("create", "-q", "-f", "qcow2", "-o", options, "a", "64M")
+    twin.fork()
+    for program in (run.as_qemu_io(twin.ours), run.qemu_io(twin.theirs)):
+        program("-c", command, "a").ok()
+    assert (twin.ours / "a").stat().st_size == (twin.theirs / "a").stat().st_size
+
+
+def test_packed_clusters_end_with_their_last_sector(twin):
+    twin.img("create", "-q", "-f", "qcow2", "a", "64M")
+    twin.fork()
+    for program in (run.as_qemu_io(twin.ours), run.qemu_io(twin.theirs)):
+        program("-c", "write -c 0 64k", "-c", "write -c 64k 64k", "a").ok()
+    theirs = (twin.theirs / "a").stat().st_size
+    assert (twin.ours / "a").stat().st_size == (theirs + 511) // 512 * 512
+    run.qemu_img(twin.ours)("check", "a").ok()
+
+
 # --- io -------------------------------------------------------------------------------------
 
 

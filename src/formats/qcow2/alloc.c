@@ -31,6 +31,7 @@ void alloc_taken(struct qcow2 *q, uint64_t cluster, uint64_t count)
     m->fresh_last = m->fresh_off;
     if (m->fresh_off < end) /* never on a device */
         m->fresh_off = end;
+    m->taken_end = max_u64(m->taken_end, end);
     if (q->geometry.file_size < end)
         q->geometry.file_size = end;
     if (m->truncates && end > m->truncate_to)
@@ -55,6 +56,33 @@ int alloc_clear(struct qcow2 *q, uint64_t host_off, uint64_t len, bool fresh)
         return 0;
     q->meta->unsynced = true;
     return io_zero(q->image.file, (struct qimg_range){ host_off, len }, false);
+}
+
+/* Packed bytes in the last cluster are covered to the end of their sector. */
+static uint64_t end_to_cover(const struct qcow2 *q)
+{
+    const struct meta *m = q->meta;
+
+    if (m->packed_next && align_up(m->packed_next, qcow2_cluster_size(q)) == m->taken_end)
+        return align_up(m->packed_next, QCOW2_SECTOR);
+    return m->taken_end;
+}
+
+int alloc_cover(struct qcow2 *q)
+{
+    struct meta *m = q->meta;
+    const uint64_t end = end_to_cover(q);
+    struct io_stat st;
+
+    if (m->is_device || end <= m->covered)
+        return 0;
+    TRY(io_stat(q->image.file, &st));
+    if (st.size < end) {
+        m->unsynced = true;
+        TRY(io_truncate(q->image.file, end));
+    }
+    m->covered = end;
+    return 0;
 }
 
 struct found {

@@ -127,15 +127,11 @@ int l1_grow(struct qcow2 *q, uint64_t count)
 /* --- L2 ----------------------------------------------------------------------------------------
  */
 
-/* A table full of zeros. Some of it is written even so, before the link: a table must not begin
- * behind the end of the file. */
+/* A table full of zeros. */
 static int table_new(struct qcow2 *q, uint64_t *l2_off)
 {
-    uint8_t *first;
-
     TRY(clusters_alloc(q, 1, l2_off));
-    TRY(alloc_clear(q, *l2_off, qcow2_cluster_size(q), clusters_fresh(q, *l2_off)));
-    return meta_edit_page(q, *l2_off, META_NEW, META_KIND_L2, &first);
+    return alloc_clear(q, *l2_off, qcow2_cluster_size(q), clusters_fresh(q, *l2_off));
 }
 
 static int table_copy(struct qcow2 *q, uint64_t from, uint64_t *l2_off)

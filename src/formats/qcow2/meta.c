@@ -162,6 +162,7 @@ static int flush_epoch(struct qcow2 *q)
 
     TRY(meta_failed(q));
     TRY(release_due(q));
+    TRY(alloc_cover(q));
     TRY(pages_write(q, META_NEW));
     if (m->reftable_moved || pages_dirty(m, META_REFTABLE)) {
         TRY(meta_barrier(q, META_COUNTS_BEFORE_TABLE));

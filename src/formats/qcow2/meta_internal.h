@@ -78,6 +78,7 @@ struct meta {
 
     uint64_t free_hint;             /* clusters before it are taken */
     uint64_t fresh_off, fresh_last; /* now, and before the last allocation */
+    uint64_t taken_end, covered;    /* of allocations; how much of it the file is known to have */
     uint64_t host_end;              /* no cluster can end behind it */
     bool is_device;
     uint64_t packed_next; /* where packed bytes may go on inside a cluster; 0 = nowhere */
@@ -150,6 +151,10 @@ void alloc_freed(struct qcow2 *q, uint64_t cluster, uint64_t count);
 
 /* Bookkeeping for clusters that were just taken. */
 void alloc_taken(struct qcow2 *q, uint64_t cluster, uint64_t count);
+
+/* Makes the file as long as what was allocated: nothing may point past its end, and what nobody
+ * wrote there reads as zeros. */
+int alloc_cover(struct qcow2 *q);
 
 /* -ENOSPC or -EFBIG where clusters up to @end (a number) cannot be. */
 int alloc_check_end(const struct qcow2 *q, uint64_t end);

@@ -9,20 +9,6 @@
 #include "checked.h"
 #include "meta_internal.h"
 
-/* The file shall hold all of the cluster: readers refuse packed bytes beyond the end of it. */
-static int extend_file(struct qcow2 *q, uint64_t cluster_end)
-{
-    struct io_stat st;
-
-    if (q->meta->is_device)
-        return 0;
-    TRY(io_stat(q->image.file, &st));
-    if (st.size >= cluster_end)
-        return 0;
-    q->meta->unsynced = true;
-    return io_truncate(q->image.file, cluster_end);
-}
-
 /* Tries to go on at packed_next: 1, or 0 where it takes a fresh cluster. */
 static int go_on(struct qcow2 *q, uint32_t len, uint64_t *off)
 {
@@ -39,11 +25,6 @@ static int go_on(struct qcow2 *q, uint32_t len, uint64_t *off)
         const int got = clusters_alloc_at(q, range_end(cluster));
         if (got <= 0)
             return got;
-        const int rc = extend_file(q, range_end(cluster) + cs);
-        if (rc < 0) {
-            clusters_cancel(q, (struct qimg_range){ range_end(cluster), cs });
-            return rc;
-        }
     }
     TRY(clusters_ref(q, cluster));
     *off = at;
@@ -56,14 +37,8 @@ static int place(struct qcow2 *q, uint32_t len, uint64_t *off)
     const int went_on = go_on(q, len, off);
 
     TRY(went_on);
-    if (!went_on) {
+    if (!went_on)
         TRY(clusters_alloc(q, 1, off));
-        const int rc = extend_file(q, *off + cs);
-        if (rc < 0) {
-            clusters_cancel(q, (struct qimg_range){ *off, cs });
-            return rc;
-        }
-    }
     const uint64_t end = *off + len;
     q->meta->packed_next = is_aligned(end, cs) ? 0 : end;
     return 0;

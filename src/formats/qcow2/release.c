@@ -91,6 +91,8 @@ static int truncate_due(struct qcow2 *q)
         return 0;
     m->truncates = false;
     m->unsynced = true;
+    m->taken_end = min_u64(m->taken_end, m->truncate_to);
+    m->covered = min_u64(m->covered, m->truncate_to);
     return io_truncate(q->image.file, m->truncate_to);
 }
 
