@@ -382,27 +382,28 @@ static void slot_start(struct window *w, struct copy_slot *slot)
 }
 
 /* Plans until the window is full. A slot that wants to be alone waits in its place for those
- * before it. */
-static void fill(struct window *w)
+ * before it. Whoever waits for a rate limit can be cancelled. */
+static int fill(struct window *w, struct qimg_error *err)
 {
     while (!w->plan_ended && w->planned - w->finished < w->job->window) {
         struct copy_slot *slot = slot_at(w, w->planned);
 
         if (!slot->alone) {
             if (must_wait(w))
-                return;
+                return copy_tell(w->job, err);
             slot_clear(slot);
             w->plan_result = w->job->ops->plan(w->job, slot, &w->plan_error);
             w->plan_ended = w->plan_result <= 0;
             if (w->plan_ended)
-                return;
+                return 0;
         }
         if (slot->alone && w->finished < w->planned)
-            return;
+            return 0;
         slot_start(w, slot);
         slot->alone = false;
         w->planned++;
     }
+    return 0;
 }
 
 static void count(struct copy_job *job, const struct copy_slot *slot)
@@ -417,6 +418,13 @@ static void count(struct copy_job *job, const struct copy_slot *slot)
         const uint64_t len = w->packed_len ? w->packed_len : w->range.len;
         *(w->data ? &job->ledger.written : &job->ledger.zeroed) += len;
     }
+}
+
+int copy_tell(const struct copy_job *job, struct qimg_error *err)
+{
+    if (job->progress && job->progress(job->user, job->done, job->total) != 0)
+        return qimg_fail(err, ECANCELED, "the job was cancelled");
+    return 0;
 }
 
 /* Finishes what is done at the window's end (1). Returns as ops->finish. */
@@ -434,8 +442,7 @@ static int retire(struct window *w, struct qimg_error *err)
         if (w->written < w->finished)
             w->written = w->finished;
         job->done += slot->work;
-        if (job->progress && job->progress(job->user, job->done, job->total) != 0)
-            return qimg_fail(err, ECANCELED, "the job was cancelled");
+        TRY(copy_tell(job, err));
     }
     return 0;
 }
@@ -453,7 +460,7 @@ static unsigned worth_waking(const struct window *w)
 static int run_window(struct window *w, struct qimg_error *err)
 {
     for (;;) {
-        fill(w);
+        TRY(fill(w, err));
         if (!w->in_worker)
             start_writes(w);
         const uint64_t before = w->finished;

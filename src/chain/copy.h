@@ -146,6 +146,10 @@ MUST_CHECK int copy_run(struct copy_job *job, struct qimg_error *err);
  * kernel in batches (large ones are)? Depends on the job's context, direct, salvage, offload. */
 bool copy_in_worker(const struct copy_job *job);
 
+/* Tells how far the job is; -ECANCELED where that was answered with a wish to stop. Part of every
+ * finished slot; a plan that goes a long way without one says it itself. */
+MUST_CHECK int copy_tell(const struct copy_job *job, struct qimg_error *err);
+
 /* --- for plans ---------------------------------------------------------------------------- */
 
 /* Walks the runs of one image in guest order. Past the image's end all is UNALLOCATED. */
