@@ -6,16 +6,16 @@ _qimg_options() {
     local common="-h --help --object $gate"
     case $1 in
     "") echo "-h --help -V --version -T --trace -v --verbose --engine --threads --map-budget --compat $gate" ;;
-    amend) echo "$common -o --options -f --format --image-opts -t --cache --force -p --progress -q --quiet" ;;
+    amend) echo "$common -o --options -f --format --image-opts -t --cache --force -p --progress --progress=json -q --quiet" ;;
     bitmap) echo "$common -f --format --image-opts --add -g --granularity --remove --clear --enable --disable --merge
         -b --source-file -F --source-format -q --quiet" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -q --quiet" ;;
-    compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict -T --cache -U --force-share -p --progress -q --quiet" ;;
+    compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict -T --cache -U --force-share -p --progress --progress=json -q --quiet" ;;
     convert) echo "$common -f --source-format --image-opts -T --source-cache -l --snapshot --salvage
         -O --target-format --target-image-opts -o --target-format-options -t --target-cache
         -S --sparse-size -n --no-create --target-is-zero -U --force-share -r --rate-limit
-        -m --parallel -W --oob-writes -C --copy-range-offloading --sync -p --progress -q --quiet" ;;
+        -m --parallel -W --oob-writes -C --copy-range-offloading --sync -p --progress --progress=json -q --quiet" ;;
     create) echo "$common -f --format -o --options -b --backing -B --backing-format -u --backing-unsafe -q --quiet" ;;
     info) echo "$common -f --format --image-opts --backing-chain -U --force-share -t --cache --limits --output" ;;
     io) echo "$common -c --cmd -f --format --image-opts -r --read-only -n --nocache -t --cache -U --force-share
@@ -24,7 +24,7 @@ _qimg_options() {
     measure) echo "$common -f --format --image-opts -l --snapshot -O --target-format -o
         --target-format-options -s --size --output -U --force-share" ;;
     rebase) echo "$common -f --format --image-opts -t --cache -b --backing -B --backing-format
-        -T --backing-cache -u --backing-unsafe -U --force-share -p --progress -q --quiet" ;;
+        -T --backing-cache -u --backing-unsafe -U --force-share -p --progress --progress=json -q --quiet" ;;
     resize) echo "$common -f --format --image-opts --shrink --preallocation -q --quiet" ;;
     snapshot) echo "$common -f --format --image-opts -U --force-share -l --list -c --create -a --apply -d --delete -q --quiet" ;;
     esac

@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "args.h"
+#include "job.h"
 #include "opt.h"
-#include "progress.h"
 
 struct amend_args {
     const char *format, *cache;
-    bool image_opts, force, progress, quiet;
+    bool image_opts, force, quiet;
+    enum progress_style progress_style;
     struct args_options options;
 };
 
@@ -49,32 +50,35 @@ static int print_help(const struct tool *tool, const char *format)
     return EXIT_DONE;
 }
 
-static int amend_image(struct tool *tool, struct amend_args *args, struct qimg_image *image)
+static int amend_image(struct tool *tool, struct amend_args *args, const char *file,
+                       struct qimg_image *image)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
-    struct progress progress;
+    struct job job;
     if (args_options_want_help(&args->options))
         return print_help(tool, qimg_image_format(image));
     if (!qimg_amend_help(qimg_image_format(image)))
         return refuse_format(tool, qimg_image_format(image));
     if (args_options_split(tool, &args->options))
         return EXIT_FAILED;
-    progress_init(&progress, tool, args->progress && !args->quiet, 1);
-    progress_start(&progress);
+    job_begin(
+        &job, tool,
+        (struct progress_spec){
+            .style = args->progress_style, .quiet = args->quiet, .in_steps = true, .step = 1 });
+    job_start(&job);
     const struct qimg_amend_options options = {
         .options = args->options.list,
         .option_count = args->options.count,
-        .progress = progress_job,
-        .user = &progress,
+        .progress = job_progress,
+        .user = &job,
     };
     int code = EXIT_DONE;
     if (qimg_image_amend(image, &options, &err) < 0)
-        code = tool_fail_error(tool, "", &err);
+        code = job_fail(&job, &err, "'%s' is as it was before", file);
     else
-        progress_set(&progress, 100);
-    progress_end(&progress);
-    return code;
+        job_complete(&job);
+    return job_end(&job, code);
 }
 
 static int amend(struct tool *tool, struct amend_args *args, const char *file)
@@ -92,7 +96,7 @@ static int amend(struct tool *tool, struct amend_args *args, const char *file)
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);
     if (code == EXIT_DONE) {
-        code = amend_image(tool, args, image);
+        code = amend_image(tool, args, file, image);
         qimg_image_close(image);
     }
     qimg_context_free(context);

@@ -8,12 +8,13 @@
 #include <stdarg.h>
 
 #include "args.h"
+#include "job.h"
 #include "opt.h"
-#include "progress.h"
 
 struct compare_args {
     const char *format_a, *format_b, *cache;
-    bool image_opts, strict, force_share, progress, quiet;
+    bool image_opts, strict, force_share, quiet;
+    enum progress_style progress_style;
 };
 
 static const struct opt_row rows[] = {
@@ -67,8 +68,8 @@ static int report(const struct compare_args *args, const struct qimg_compare_res
     return EXIT_COMPARE_DIFFER;
 }
 
-static int compare(struct tool *tool, struct qimg_context *context, const struct compare_args *args,
-                   struct qimg_image *const images[2], struct progress *progress)
+static int compare(struct qimg_context *context, const struct compare_args *args,
+                   struct qimg_image *const images[2], struct job *job)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
@@ -77,23 +78,23 @@ static int compare(struct tool *tool, struct qimg_context *context, const struct
         .a = images[0],
         .b = images[1],
         .strict = args->strict,
-        .progress = progress_job,
-        .user = progress,
+        .progress = job_progress,
+        .user = job,
     };
-    progress_start(progress);
+    job_start(job);
     if (qimg_compare(context, &options, &result, &err) == 0) {
         bool same = result.verdict == QIMG_COMPARE_IDENTICAL;
-        if (same && progress->printed < 100) /* proved without work to tell of */
-            progress_set(progress, 100);
+        if (same && job->progress.printed < 100) /* proved without work to tell of */
+            job_complete(job);
+        job_settle(job);
         return report(args, &result);
     }
-    tool_fail_error(tool, "", &err);
+    job_fail(job, &err, "how they compare is not known");
     return result.stage == QIMG_COMPARE_READING ? EXIT_COMPARE_READING : EXIT_COMPARE_MAPPING;
 }
 
 static int open_and_compare(struct tool *tool, struct qimg_context *context,
-                            const struct compare_args *args, char **names,
-                            struct progress *progress)
+                            const struct compare_args *args, char **names, struct job *job)
 {
     struct qimg_image *images[2] = { NULL, NULL };
     struct qimg_open_options options = {
@@ -107,7 +108,7 @@ static int open_and_compare(struct tool *tool, struct qimg_context *context,
     if (args_open(tool, context, names[0], &options, &images[0]) == EXIT_DONE) {
         options.format = args->format_b;
         if (args_open(tool, context, names[1], &options, &images[1]) == EXIT_DONE)
-            code = compare(tool, context, args, images, progress);
+            code = compare(context, args, images, job);
     }
     qimg_image_close(images[1]);
     qimg_image_close(images[0]);
@@ -117,18 +118,20 @@ static int open_and_compare(struct tool *tool, struct qimg_context *context,
 int cmd_compare(struct tool *tool, int argc, char **argv)
 {
     struct compare_args args = { 0 };
-    struct progress progress;
+    struct job job;
     struct qimg_context *context;
     int count = opt_parse(tool, rows, &args, argc, argv);
     if (count < 0)
         return tool->exit_code;
     if (count != 2)
         return tool_fail_usage(tool, "Expecting two image file names");
-    progress_init(&progress, tool, args.progress && !args.quiet, 2);
+    job_begin(
+        &job, tool,
+        (struct progress_spec){ .style = args.progress_style, .quiet = args.quiet, .step = 2 });
     if (tool_context(tool, &context))
         return EXIT_COMPARE_OPEN;
-    int code = open_and_compare(tool, context, &args, argv + optind, &progress);
-    progress_end(&progress);
+    int code = open_and_compare(tool, context, &args, argv + optind, &job);
+    job_end(&job, code);
     qimg_context_free(context);
     return code;
 }

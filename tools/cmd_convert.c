@@ -8,11 +8,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "args.h"
 #include "convert_args.h"
+#include "job.h"
 #include "opt.h"
-#include "progress.h"
 
 static struct qimg_open_options source_options(const struct convert_args *args)
 {
@@ -44,8 +45,19 @@ static int open_sources(struct tool *tool, struct qimg_context *context,
     return EXIT_DONE;
 }
 
+/* A conversion that was stopped also says what is left of its target. */
+static int fail(struct job *job, const char *target, const struct qimg_error *err)
+{
+    struct stat st;
+    if (stat(target, &st) < 0)
+        return job_fail(job, err, "no '%s' is left behind", target);
+    if (S_ISREG(st.st_mode) && st.st_size == 0)
+        return job_fail(job, err, "'%s' is empty", target);
+    return job_fail(job, err, "'%s' holds a part of what was to be copied", target);
+}
+
 static int convert(struct tool *tool, struct qimg_context *context, const struct convert_args *args,
-                   char **names, struct progress *progress)
+                   char **names, struct job *job)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
@@ -73,12 +85,11 @@ static int convert(struct tool *tool, struct qimg_context *context, const struct
         .salvage = args->salvage,
         .copy_offload = args->copy_offload,
         .rate_limit = args->rate_limit,
-        .progress = progress_job,
-        .user = progress,
+        .progress = job_progress,
+        .user = job,
     };
-    progress_catch_interrupt();
     if (code == EXIT_DONE && qimg_convert(context, &options, &err) < 0)
-        code = err.code == ECANCELED ? EXIT_FAILED : tool_fail_error(tool, "", &err);
+        code = fail(job, options.target, &err);
     for (size_t i = 0; i < args->source_count; i++)
         qimg_image_close(sources[i]);
     free(sources);
@@ -101,18 +112,19 @@ static void report_work(const struct tool *tool, const struct qimg_context *cont
 static int run(struct tool *tool, const struct convert_args *args, char **names)
 {
     struct qimg_context *context;
-    struct progress progress;
+    struct job job;
     if (tool_context(tool, &context))
         return EXIT_FAILED;
-    progress_init(&progress, tool, args->progress && !args->quiet, 1);
-    progress_start(&progress);
-    int code = convert(tool, context, args, names, &progress);
+    job_begin(
+        &job, tool,
+        (struct progress_spec){ .style = args->progress_style, .quiet = args->quiet, .step = 1 });
+    job_start(&job);
+    int code = convert(tool, context, args, names, &job);
     if (code == EXIT_DONE)
-        progress_set(&progress, 100);
-    progress_end(&progress);
+        job_complete(&job);
+    job_end(&job, code);
     report_work(tool, context);
     qimg_context_free(context);
-    progress_die_if_interrupted();
     return code;
 }
 

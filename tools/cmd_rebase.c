@@ -8,12 +8,13 @@
 #include <string.h>
 
 #include "args.h"
+#include "job.h"
 #include "opt.h"
-#include "progress.h"
 
 struct rebase_args {
     const char *format, *cache, *backing, *backing_format, *backing_cache;
-    bool image_opts, compress, unchecked, force_share, progress, quiet;
+    bool image_opts, compress, unchecked, force_share, quiet;
+    enum progress_style progress_style;
 };
 
 static const struct opt_row rows[] = {
@@ -126,7 +127,7 @@ static int rebase(struct tool *tool, const struct rebase_args *args, const char 
 int cmd_rebase(struct tool *tool, int argc, char **argv)
 {
     struct rebase_args args = { 0 };
-    struct progress progress;
+    struct job job;
     int count = opt_parse(tool, rows, &args, argc, argv);
     if (count < 0)
         return tool->exit_code;
@@ -134,11 +135,12 @@ int cmd_rebase(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "Expecting one image file name");
     if (!args.unchecked && !args.backing)
         return tool_fail_usage(tool, "Must specify backing file (-b) or use unsafe mode (-u)");
-    progress_init(&progress, tool, args.progress && !args.quiet, 2);
-    progress_start(&progress);
+    job_begin(
+        &job, tool,
+        (struct progress_spec){ .style = args.progress_style, .quiet = args.quiet, .step = 2 });
+    job_start(&job);
     int code = rebase(tool, &args, argv[optind]);
     if (code == EXIT_DONE)
-        progress_set(&progress, 100);
-    progress_end(&progress);
-    return code;
+        job_complete(&job);
+    return job_end(&job, code);
 }

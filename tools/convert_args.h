@@ -6,6 +6,7 @@
 #define TOOLS_CONVERT_ARGS_H
 
 #include "args.h"
+#include "job.h"
 #include "opt.h"
 #include "snapshot_arg.h"
 
@@ -14,8 +15,9 @@ struct convert_args {
     struct snapshot_arg snapshot;
     struct args_options options;
     bool image_opts, bitmaps, skip_broken_bitmaps, salvage, target_image_opts, no_create;
-    bool target_is_zero, compress, force_share, out_of_order, copy_offload, progress, quiet, sync;
+    bool target_is_zero, compress, force_share, out_of_order, copy_offload, quiet, sync;
     bool sparse_given, only_help;
+    enum progress_style progress_style;
     uint64_t sparse_size, parallel, rate_limit;
     size_t source_count;
     enum qimg_cache source_cache_mode, target_cache_mode;

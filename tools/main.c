@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "job.h"
 #include "opt.h"
 
 const struct command tool_commands[] = {
@@ -209,5 +210,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     setvbuf(stderr, NULL, _IOLBF, 0);
     tool_init(&tool, argc > 0 ? argv[0] : "qimg");
-    return close_output(&tool, dispatch(&tool, argc, argv));
+    const int code = close_output(&tool, dispatch(&tool, argc, argv));
+    job_die_if_cancelled();
+    return code;
 }

@@ -35,7 +35,7 @@ static void print_row(const struct opt_row *row)
     else
         printf("  --%s", row->name);
     if (row->arg)
-        printf(" %s", row->arg);
+        printf(row->kind == OPT_MAYBE ? "[=%s]" : " %s", row->arg);
     fputs("\n     ", stdout);
     for (const char *c = row->help; *c; c++) {
         putchar(*c);
@@ -75,7 +75,8 @@ static void print_usage(const struct tool *tool, const struct opt_row *rows)
         char word[80];
         if (!row->help || row->kind == OPT_OPERAND)
             continue;
-        const char *space = row->arg ? " " : "", *arg = row->arg ? row->arg : "";
+        const bool takes = row->arg && row->kind != OPT_MAYBE;
+        const char *space = takes ? " " : "", *arg = takes ? row->arg : "";
         if (row->letter)
             snprintf(word, sizeof(word), "[-%c%s%s]", row->letter, space, arg);
         else
@@ -120,6 +121,13 @@ static void add_rows(struct parser *p, const struct opt_row *rows, void *args)
     }
 }
 
+static int has_arg(const struct opt_row *row)
+{
+    if (row->kind == OPT_MAYBE)
+        return optional_argument;
+    return row->arg ? required_argument : no_argument;
+}
+
 /* Writes the tables that getopt_long wants. */
 static void make_tables(struct parser *p, bool stop_at_operand)
 {
@@ -131,13 +139,13 @@ static void make_tables(struct parser *p, bool stop_at_operand)
         const struct opt_row *row = p->rows[i];
         if (row->letter) {
             *letter++ = row->letter;
-            if (row->arg)
+            if (row->arg && row->kind != OPT_MAYBE)
                 *letter++ = ':';
         }
         if (row->name)
             p->longs[longs++] = (struct option){
                 .name = row->name,
-                .has_arg = row->arg ? required_argument : no_argument,
+                .has_arg = has_arg(row),
                 .val = LONG_BASE + (int)i,
             };
     }
@@ -167,6 +175,7 @@ static int apply(const struct parser *p, const struct opt_row *row, size_t index
         *(const char **)slot = value;
         return EXIT_DONE;
     case OPT_CALL:
+    case OPT_MAYBE:
         return row->set(p->tool, slot, value);
     case OPT_IGNORED:
     case OPT_OPERAND:

@@ -18,6 +18,8 @@ enum opt_kind {
     OPT_FLAG,    /* sets a bool */
     OPT_TEXT,    /* sets a const char * */
     OPT_CALL,    /* calls @set with the address of the member */
+    OPT_MAYBE,   /* the same; only the long name takes the argument, as --NAME=ARG, and it may be
+                    left out: @value is NULL then */
     OPT_IGNORED, /* accepted, of no effect */
     OPT_OPERAND, /* not an option: a line of --help */
 };
@@ -83,8 +85,9 @@ extern const struct opt_row opt_engine_rows[];
 
 #define OPT_PROGRESS_ROW(args) \
     { \
-        OPT_FLAG, 'p', "progress", NULL, "show how far the work is", offsetof(args, progress), \
-            NULL \
+        OPT_MAYBE, 'p', "progress", "json", \
+            "show how far the work is (json: on stderr, an object a line)", \
+            offsetof(args, progress_style), opt_set_progress \
     }
 
 #define OPT_OBJECT_ROW \
@@ -104,6 +107,9 @@ extern const struct opt_row opt_engine_rows[];
 
 /* Sets a bool: is it JSON? */
 int opt_set_output(struct tool *tool, void *slot, const char *value);
+
+/* Sets an enum progress_style. */
+int opt_set_progress(struct tool *tool, void *slot, const char *value);
 
 /* Sets a uint64_t (--map-budget and the like). */
 int opt_set_size(struct tool *tool, void *slot, const char *value);

@@ -7,6 +7,16 @@
 
 #include "args.h"
 #include "opt.h"
+#include "progress.h"
+
+int opt_set_progress(struct tool *tool, void *slot, const char *value)
+{
+    enum progress_style *style = slot;
+    *style = value ? PROGRESS_JSON : PROGRESS_SHOWN;
+    if (!value || strcmp(value, "json") == 0)
+        return EXIT_DONE;
+    return tool_fail_usage(tool, "--progress expects 'json' or nothing, not '%s'", value);
+}
 
 int opt_set_output(struct tool *tool, void *slot, const char *value)
 {

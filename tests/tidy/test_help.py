@@ -13,7 +13,7 @@ PAGES = ["", *COMMANDS]  # "" is the program itself
 def helped(qimg, command):
     """Each option of --help: its spellings and whether it takes an argument."""
     text = qimg(*[command] if command else [], "--help").out
-    rows = re.findall(r"^  (-\w)?(?:, )?(--[\w-]+)?( \S+)?$", text, re.M)
+    rows = re.findall(r"^  (-\w)?(?:, )?(--[\w-]+)?(?:\[=\S+\])?( \S+)?$", text, re.M)
     return {(letter, name, bool(arg)) for letter, name, arg in rows if letter or name}
 
 
@@ -59,7 +59,7 @@ def test_zsh_completes_every_option(qimg, command):
     text = (ROOT / "completions/_qimg").read_text()
     start = f"    {command})\n" if command else "_arguments -C"
     body = text[text.index(start):].split("image:_files" if command else "->command")[0]
-    specs = re.findall(r"^ +(?:'[^']*'\{([^}]*)\}|'\*?(-[\w-]+))", body, re.M)
+    specs = re.findall(r"^ +(?:'[^']*'\{([^}]*)\}|'(?:\([^)]*\))?\*?(-[\w-]+))", body, re.M)
     offered = {s.rstrip("=") for pair in specs for part in pair for s in part.split(",") if s}
     assert offered == spellings(qimg, command)
 
