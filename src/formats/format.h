@@ -53,6 +53,7 @@ struct image {
     uint32_t cluster_size;     /* 0 = none */
     uint32_t map_unit;         /* extents begin and end at multiples of this (or at the end) */
     char *backing_name;        /* as recorded; NULL = none */
+    uint64_t backing_name_end; /* where it ends in the file; 0 = none */
     char *backing_format;      /* as recorded; NULL = not recorded */
     bool needs_data_file;
     char *data_file_name;       /* as recorded; NULL = not recorded */

@@ -199,6 +199,7 @@ static int load_backing_name(struct qcow2 *q, const uint8_t *head, struct qimg_e
     }
     if (name[0] == '\0')
         return 0;
+    q->image.backing_name_end = h->backing_off + h->backing_len;
     q->image.backing_name = strdup(name);
     return q->image.backing_name ? 0 : qimg_fail_memory(err);
 }
