@@ -9,6 +9,9 @@ _qimg_options() {
     amend) echo "$common -o --options -f --format --image-opts -t --cache --force -p --progress --progress=json -q --quiet" ;;
     bitmap) echo "$common -f --format --image-opts --add -g --granularity --remove --clear --enable --disable --merge
         -b --source-file -F --source-format -q --quiet" ;;
+    chain) echo "-h --help" ;;
+    chain-show) echo "-h --help $gate -f --format --image-opts --output" ;;
+    chain-verbs) echo "show" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -q --quiet" ;;
     compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict -T --cache -U --force-share -p --progress --progress=json -q --quiet" ;;
@@ -55,8 +58,11 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        amend | bitmap | check | compare | convert | create | info | io | map | measure | rebase | resize | snapshot)
+        amend | bitmap | chain | check | compare | convert | create | info | io | map | measure | rebase | resize | snapshot)
             command=$word
+            if [[ $command == chain && $((i + 1)) -lt $COMP_CWORD && ${COMP_WORDS[i + 1]} != -* ]]; then
+                command=chain-${COMP_WORDS[i + 1]}
+            fi
             break
             ;;
         esac
@@ -66,8 +72,10 @@ _qimg() {
         mapfile -t COMPREPLY < <(compgen -W "$values" -- "$cur")
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options "$command")" -- "$cur")
+    elif [[ $command == chain ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options chain-verbs)" -- "$cur"; compgen -f -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "amend bitmap check compare convert create info io map measure rebase resize snapshot" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check compare convert create info io map measure rebase resize snapshot" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")

@@ -15,6 +15,10 @@ enum tool_exit {
     EXIT_COMPARE_OPEN = 2,       /* compare: an image cannot be opened */
     EXIT_COMPARE_MAPPING = 3,    /* compare: no telling what is allocated */
     EXIT_COMPARE_READING = 4,    /* compare: data cannot be read */
+    EXIT_CHAIN_BROKEN = 2,       /* chain: broken, ambiguous or dangerous; audit rejects */
+    EXIT_CHAIN_WARNINGS = 3,     /* chain: usable, with warnings */
+    EXIT_CHAIN_UNVISITED = 4,    /* chain: nothing wrong seen, but not all was seen */
+    EXIT_CHAIN_PROPOSED = 5,     /* chain fix, mv: changes are proposed, none was made */
 };
 
 #endif

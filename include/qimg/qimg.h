@@ -7,8 +7,10 @@
 
 #include "qimg/admin.h"
 #include "qimg/bitmap.h"
+#include "qimg/chain.h"
 #include "qimg/check.h"
 #include "qimg/context.h"
+#include "qimg/doctor.h"
 #include "qimg/error.h"
 #include "qimg/image.h"
 #include "qimg/info.h"

@@ -7,12 +7,14 @@ import pytest
 from pylib.paths import ROOT
 
 COMMANDS = re.findall(r"^COMMAND\((\w+),", (ROOT / "tools/commands.def").read_text(), re.M)
-PAGES = ["", *COMMANDS]  # "" is the program itself
+VERBS = [f"chain-{verb}" for verb in re.findall(
+    r"^CHAIN_VERB\((\w+),", (ROOT / "tools/chain_verbs.def").read_text(), re.M)]
+PAGES = ["", *COMMANDS, *VERBS]  # "" is the program itself
 
 
 def helped(qimg, command):
     """Each option of --help: its spellings and whether it takes an argument."""
-    text = qimg(*[command] if command else [], "--help").out
+    text = qimg(*command.split("-") if command else [], "--help").out
     rows = re.findall(r"^  (-\w)?(?:, )?(--[\w-]+)?(?:\[=\S+\])?( \S+)?$", text, re.M)
     return {(letter, name, bool(arg)) for letter, name, arg in rows if letter or name}
 
@@ -39,9 +41,14 @@ def test_help_of_the_program_lists_every_command(qimg):
     assert re.findall(r"^  (\w+) - ", qimg("--help").out, re.M) == COMMANDS
 
 
+def test_help_of_chain_lists_every_verb(qimg):
+    listed = re.findall(r"^  (\w+) - ", qimg("chain", "--help").out, re.M)
+    assert [f"chain-{verb}" for verb in listed] == VERBS
+
+
 def test_every_command_has_its_man_page_and_no_page_is_left_over():
     pages = {page.name for page in (ROOT / "man").glob("*.1")}
-    assert pages == {"qimg.1"} | {f"qimg-{command}.1" for command in COMMANDS}
+    assert pages == {"qimg.1"} | {f"qimg-{command}.1" for command in COMMANDS + VERBS}
 
 
 @pytest.mark.parametrize("command", PAGES)
@@ -66,7 +73,8 @@ def test_zsh_completes_every_option(qimg, command):
 
 @pytest.mark.parametrize("command", PAGES)
 def test_fish_completes_every_option(qimg, command):
-    when = f"__fish_seen_subcommand_from {command}'" if command else "'__fish_use_subcommand'"
+    last = command.split("-")[-1]
+    when = f"__fish_seen_subcommand_from {last}'" if command else "'__fish_use_subcommand'"
     offered = set()
     for line in (ROOT / "completions/qimg.fish").read_text().splitlines():
         if when in line:

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which names lead out onto the network: by their protocol, or by the driver inside json:.
+ */
+#include "remote.h"
+
+#include <string.h>
+
+#include "resolve_options.h"
+
+static const char *const protocols[] = {
+    "nbd",          "nbd+tcp", "nbd+unix", "http",  "https",   "ftp",         "ftps",
+    "tftp",         "ssh",     "rbd",      "iscsi", "gluster", "gluster+tcp", "gluster+unix",
+    "gluster+rdma", "nfs",     "sheepdog", "vxhs",  "nvme",
+};
+
+static bool is_protocol(const char *name, size_t len)
+{
+    for (size_t i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
+        if (strlen(protocols[i]) == len && strncmp(protocols[i], name, len) == 0)
+            return true;
+    return false;
+}
+
+static bool json_is_remote(const char *text)
+{
+    struct block_option_vec options = { 0 };
+    struct qimg_error unheard;
+    bool remote = false;
+    if (block_options_from_json(text, &options, &unheard) == 0)
+        for (size_t i = 0; i < options.count; i++) {
+            const struct block_option *o = &options.items[i];
+            const bool driver = strcmp(o->key, "driver") == 0 ||
+                                strcmp(o->key, "file.driver") == 0 ||
+                                strcmp(o->key, "file.file.driver") == 0;
+            remote |= driver && o->value && is_protocol(o->value, strlen(o->value));
+        }
+    block_options_release(&options);
+    return remote;
+}
+
+bool remote_is(const char *recorded)
+{
+    if (!resolve_has_protocol(recorded))
+        return false;
+    if (strncmp(recorded, "json:", 5) == 0)
+        return json_is_remote(recorded + 5);
+    return is_protocol(recorded, strcspn(recorded, ":"));
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A survey's insides, shared by those that look (survey_look.c) and those that judge (doctor*.c).
+ */
+#ifndef CHAIN_SURVEY_H
+#define CHAIN_SURVEY_H
+
+#include "gate.h"
+#include "qimg/chain.h"
+#include "resolve.h"
+#include "table.h"
+#include "vec.h"
+
+/* What the library keeps of an image beside what it shows: its `own`. */
+struct surveyed {
+    struct qimg_chain_image image;
+    struct location place; /* where it was opened: backing options of json: names count below it */
+    bool followed;         /* image.backing.image and image.data_file.image are final */
+    bool judged;           /* the doctor told what there is, and its worst was: */
+    unsigned worst;        /* enum qimg_severity */
+    uint64_t name_end;     /* where the recorded backing name ends in the file; 0 = not known */
+    unsigned overlays;     /* images whose backing file it is, so far */
+};
+
+DEFINE_VEC(surveyed_vec, struct surveyed *)
+DEFINE_VEC(text_vec, char *)
+
+struct qimg_survey {
+    struct qimg_context *context;
+    struct surveyed_vec images; /* owned */
+    struct table by_key;        /* to images: by how they were asked for, and what they are */
+    struct text_vec keys;       /* owned: the table's */
+    char *directory;            /* the current one when the survey began */
+};
+
+static inline struct surveyed *surveyed_of(const struct qimg_chain_image *image)
+{
+    return image->own;
+}
+
+/* What somebody says of a file that is to be looked at. */
+struct look {
+    const struct location *place; /* NULL where the name does not lead to a local file */
+    const char *name;             /* as recorded: shown where there is no place */
+    const char *problem;          /* not NULL: why it is not looked at; state is final then */
+    enum qimg_chain_state state;
+    const char *format;                   /* NULL = nobody says */
+    bool probe;                           /* go by the content then */
+    bool data_file;                       /* bytes only: no header is read */
+    const struct gate_request *reference; /* NULL: the user names it */
+};
+
+/* Fills s->image from the file at @look, whatever there is. Fails only with -ENOMEM. */
+MUST_CHECK int survey_look(struct qimg_survey *survey, const struct look *look, struct surveyed *s,
+                           struct qimg_error *err);
+
+/* What the file system says of @path, following symbolic links. 0 or a negative errno. */
+MUST_CHECK int survey_stat(const char *path, struct qimg_chain_file *out);
+
+/* The textual absolute form of @path. NULL: no memory. */
+char *survey_absolute(const struct qimg_survey *survey, const char *path);
+
+#endif
