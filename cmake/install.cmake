@@ -23,7 +23,7 @@ write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/qimgConfigVersion.c
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/qimgConfig.cmake
         ${CMAKE_CURRENT_BINARY_DIR}/qimgConfigVersion.cmake DESTINATION ${package_dir})
 
-set(pc_requires_private "liburing zlib libzstd jansson")
+set(pc_requires_private "liburing zlib libzstd jansson libcrypto")
 if(QIMG_ISAL)
     string(APPEND pc_requires_private " libisal")
 endif()

@@ -2,7 +2,7 @@
 # bash completion for qimg (also where it is called qemu-img).
 
 _qimg_options() {
-    local gate="--allow-probe --allow-dir --allow-format --max-depth --no-backing --no-data-file"
+    local gate="--allow-probe --allow-dir --allow-format --verify --max-depth --no-backing --no-data-file"
     local common="-h --help --object $gate"
     case $1 in
     "") echo "-h --help -V --version -T --trace -v --verbose --engine --threads --map-budget --compat $gate" ;;
@@ -19,7 +19,8 @@ _qimg_options() {
         -O --target-format --target-image-opts -o --target-format-options -t --target-cache
         -S --sparse-size -n --no-create --target-is-zero -U --force-share -r --rate-limit
         -m --parallel -W --oob-writes -C --copy-range-offloading --sync -p --progress --progress=json -q --quiet" ;;
-    create) echo "$common -f --format -o --options -b --backing -B --backing-format -u --backing-unsafe -q --quiet" ;;
+    create) echo "$common -f --format -o --options -b --backing -B --backing-format -u --backing-unsafe
+        --fingerprint --fingerprint-content -q --quiet" ;;
     info) echo "$common -f --format --image-opts --backing-chain -U --force-share -t --cache --limits --output" ;;
     io) echo "$common -c --cmd -f --format --image-opts -r --read-only -n --nocache -t --cache -U --force-share
         -m --misalign -s --snapshot -C --copy-on-read -k --native-aio -i --aio -d --discard -T --trace -V --version" ;;

@@ -10,7 +10,7 @@
 
 struct create_args {
     const char *format, *backing, *backing_format;
-    bool unchecked, quiet;
+    bool unchecked, fingerprint, fingerprint_content, quiet;
     struct args_options options;
 };
 
@@ -29,6 +29,11 @@ static const struct opt_row rows[] = {
       NULL },
     { OPT_FLAG, 'u', "backing-unsafe", NULL, "do not open BACKING_FILE; SIZE must be given then",
       offsetof(struct create_args, unchecked), NULL },
+    { OPT_FLAG, 0, "fingerprint", NULL,
+      "record what BACKING_FILE is now, so that a change of it is noticed (--verify)",
+      offsetof(struct create_args, fingerprint), NULL },
+    { OPT_FLAG, 0, "fingerprint-content", NULL, "the same, with a digest of all its content",
+      offsetof(struct create_args, fingerprint_content), NULL },
     OPT_QUIET_ROW(struct create_args),
     OPT_OBJECT_ROW,
     { OPT_OPERAND, 0, "FILE", NULL, "the image to create; an existing file is overwritten", 0,
@@ -59,6 +64,8 @@ static int create(struct tool *tool, const struct create_args *args, const char 
         .backing_name = args->backing,
         .backing_format = args->backing_format,
         .backing_unchecked = args->unchecked,
+        .fingerprint = args->fingerprint,
+        .fingerprint_content = args->fingerprint_content,
         .has_size = size != NULL,
         .size = size ? *size : 0,
         .options = args->options.list,

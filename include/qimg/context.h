@@ -31,6 +31,8 @@ struct qimg_gate_options {
     enum qimg_policy policy;
     bool allow_probe;                 /* strict: accept a probed format where that is harmless */
     bool no_backing, no_data_file;    /* open none at all */
+    bool verify;                      /* refuse a backing file that is not what the image's
+                                         fingerprint of it describes (fingerprint.h) */
     unsigned max_depth;               /* images in a chain; 0 = 4096 */
     const char *const *allow_dirs;    /* NULL-terminated; NULL = anywhere */
     const char *const *allow_formats; /* NULL-terminated; NULL = any */

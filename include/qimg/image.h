@@ -95,7 +95,9 @@ struct qimg_create_options {
     const char *format;       /* NULL = raw */
     const char *backing_name; /* NULL = none (may also come from options) */
     const char *backing_format;
-    bool backing_unchecked; /* -u: the backing file is not opened; needs a size */
+    bool backing_unchecked;   /* -u: the backing file is not opened; needs a size */
+    bool fingerprint;         /* record what the backing file is now (fingerprint.h) ... */
+    bool fingerprint_content; /* ... with a digest of its content; implies the former */
     bool has_size;
     uint64_t size;                     /* bytes */
     const struct qimg_option *options; /* from -o, in order */

@@ -12,6 +12,7 @@
 #include "qimg/context.h"
 #include "qimg/doctor.h"
 #include "qimg/error.h"
+#include "qimg/fingerprint.h"
 #include "qimg/image.h"
 #include "qimg/info.h"
 #include "qimg/jobs.h"

@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "create_options.h"
 #include "file_lock.h"
+#include "qimg/fingerprint.h"
 #include "resolve.h"
 #include "str.h"
 
@@ -324,6 +325,48 @@ static int create(struct job *job, const struct create_options *options, struct 
     return rc;
 }
 
+/* --- with a fingerprint ---------------------------------------------------------------------- */
+
+static bool wants_fingerprint(const struct qimg_create_options *asked)
+{
+    return asked->fingerprint || asked->fingerprint_content;
+}
+
+static int check_fingerprint(const struct create_options *options,
+                             const struct qimg_create_options *asked, struct qimg_error *err)
+{
+    if (!wants_fingerprint(asked))
+        return 0;
+    if (asked->backing_unchecked)
+        return qimg_fail(err, EINVAL, "A fingerprint needs the backing file to be opened");
+    if (!create_options_get(options, "backing_file"))
+        return qimg_fail(err, EINVAL, "A fingerprint needs a backing file");
+    return 0;
+}
+
+/* The image is whole: seals it, or takes it away again. */
+static int seal(struct job *job, const struct qimg_create_options *asked, struct qimg_error *err)
+{
+    struct qimg_context *context = job->image.context;
+    const bool mine = job->image.file->created;
+    const struct qimg_open_options how = { .format = asked->format,
+                                           .writable = true,
+                                           .no_backing = true };
+    const struct qimg_seal_options what = { .content = asked->fingerprint_content };
+    struct qimg_image *image;
+
+    io_file_close(TAKE(job->image.file)); /* and its locks */
+    io_file_close(TAKE(job->data.file));
+    int rc = qimg_image_open(context, job->image.name, &how, &image, err);
+    if (rc < 0)
+        return rc;
+    rc = qimg_image_seal(image, &what, err);
+    qimg_image_close(image);
+    if (rc < 0 && mine && io_unlink(context->engine, job->image.path) < 0)
+        (void)qimg_hint(err, "The image was made all the same, without a fingerprint");
+    return rc;
+}
+
 int qimg_create(struct qimg_context *context, const char *name,
                 const struct qimg_create_options *asked, struct qimg_error *err)
 {
@@ -340,9 +383,13 @@ int qimg_create(struct qimg_context *context, const char *name,
     if (rc == 0)
         rc = gather(context, name, asked, &options, &job.backing, err);
     if (rc == 0)
+        rc = check_fingerprint(&options, asked, err);
+    if (rc == 0)
         rc = announce(name, asked, &options, err);
     if (rc == 0)
         rc = create(&job, &options, err);
+    if (rc == 0 && wants_fingerprint(asked))
+        rc = seal(&job, asked, err);
     return rc < 0 ? qimg_within(err, "%s", name) : 0;
 }
 

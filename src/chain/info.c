@@ -249,6 +249,20 @@ static int walk_chain(struct walk *walk, const char *name, bool whole_chain, str
     return rc;
 }
 
+/* The walk opens one image at a time, for its description; fingerprints are compared with images
+ * that are open for their data. */
+static int verify_chain(struct qimg_context *context, const char *name,
+                        const struct qimg_open_options *options, struct qimg_error *err)
+{
+    struct qimg_image *image;
+    struct qimg_open_options how = *options;
+
+    how.info_only = how.no_backing = false;
+    TRY(qimg_image_open(context, name, &how, &image, err));
+    qimg_image_close(image);
+    return 0;
+}
+
 int qimg_chain_info(struct qimg_context *context, const char *name,
                     const struct qimg_open_options *options, bool whole_chain,
                     int (*visit)(void *user, const struct qimg_info *info), void *user,
@@ -260,6 +274,8 @@ int qimg_chain_info(struct qimg_context *context, const char *name,
     walk.options.info_only = true;
     walk.options.writable = false;
     int rc = walk_chain(&walk, name, whole_chain, err);
+    if (rc == 0 && whole_chain && context->gate.verify)
+        rc = verify_chain(context, name, &walk.options, err);
     for (size_t i = 0; rc == 0 && i < walk.infos.count; i++)
         if (visit(user, &walk.infos.items[i]) != 0)
             rc = qimg_fail_errno(err, ECANCELED, "%s", name);

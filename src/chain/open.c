@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "fingerprint.h"
 #include "map.h"
 #include "str.h"
 #include "writing.h"
@@ -89,6 +90,7 @@ int next_of(struct qimg_context *context, const struct layer *holder, const stru
 struct opening {
     struct qimg_image *image;
     const struct qimg_open_options *options;
+    bool verify;           /* ask fingerprints */
     struct location above; /* of the last layer */
     struct file_id_vec ids;
 };
@@ -175,7 +177,11 @@ static int open_next(struct opening *o, struct qimg_error *err)
     if (opened < 0 && !next.by_user)
         gate_hint_broken(image->context, &next.reference, err);
     location_release(&spent);
-    return opened < 0 ? opened : 1;
+    TRY(opened);
+    if (o->verify && !next.by_user)
+        TRY(fingerprint_ask(image->context, &image->layers[image->layer_count - 2],
+                            &image->layers[image->layer_count - 1], err));
+    return 1;
 }
 
 static int open_backing_chain(struct opening *o, struct qimg_error *err)
@@ -236,9 +242,9 @@ static int finish(struct qimg_image *image, uint64_t budget, struct qimg_error *
     return chain_map_new(image, budget, &image->map) < 0 ? qimg_fail_memory(err) : 0;
 }
 
-int qimg_image_open(struct qimg_context *context, const char *name,
-                    const struct qimg_open_options *options, struct qimg_image **out,
-                    struct qimg_error *err)
+static int open_image(struct qimg_context *context, const char *name,
+                      const struct qimg_open_options *options, bool verify, struct qimg_image **out,
+                      struct qimg_error *err)
 {
     static const struct qimg_open_options defaults;
     if (!options)
@@ -249,7 +255,7 @@ int qimg_image_open(struct qimg_context *context, const char *name,
     image->context = context;
     image->options = *options;
 
-    struct opening o = { .image = image, .options = options };
+    struct opening o = { .image = image, .options = options, .verify = verify };
     int rc = open_chain(&o, name, err);
     location_release(&o.above);
     file_id_vec_release(&o.ids);
@@ -263,6 +269,20 @@ int qimg_image_open(struct qimg_context *context, const char *name,
     }
     *out = image;
     return 0;
+}
+
+int qimg_image_open(struct qimg_context *context, const char *name,
+                    const struct qimg_open_options *options, struct qimg_image **out,
+                    struct qimg_error *err)
+{
+    return open_image(context, name, options, context->gate.verify, out, err);
+}
+
+int chain_open_unverified(struct qimg_context *context, const char *name,
+                          const struct qimg_open_options *options, struct qimg_image **out,
+                          struct qimg_error *err)
+{
+    return open_image(context, name, options, false, out, err);
 }
 
 void qimg_image_close(struct qimg_image *image)

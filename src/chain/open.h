@@ -20,6 +20,11 @@ enum lock_use lock_use_of(const struct qimg_open_options *options);
 MUST_CHECK int lock_file(struct io_file *file, enum lock_kind kind, enum lock_use use,
                          const char *name, struct qimg_error *err);
 
+/* qimg_image_open() without the questions of gate.verify. */
+MUST_CHECK int chain_open_unverified(struct qimg_context *context, const char *name,
+                                     const struct qimg_open_options *options,
+                                     struct qimg_image **out, struct qimg_error *err);
+
 /* One image to be opened: where, how, and on whose word. */
 struct open_request {
     const struct location *place;

@@ -57,6 +57,10 @@ struct image {
     char *backing_format;      /* as recorded; NULL = not recorded */
     bool needs_data_file;
     char *data_file_name;       /* as recorded; NULL = not recorded */
+    const uint8_t *fingerprint; /* what the header keeps of the backing file, for our eyes only
+                                 * (chain/fingerprint.h); NULL = nothing. Borrowed from the image,
+                                 * until its header changes */
+    uint32_t fingerprint_len;
     atomic_bool called_corrupt; /* said once, of the first bad entry */
     bool encrypted;
     bool packs;                   /* packed clusters can be written, ... */
@@ -73,6 +77,14 @@ struct table_ref {
 };
 
 DEFINE_VEC(table_ref_vec, struct table_ref)
+
+/* What an image is to say of its backing file. */
+struct backing_seal {
+    const char *name, *format;
+    const uint8_t *fingerprint; /* NULL = none */
+    uint32_t fingerprint_len;
+    bool dry_run; /* only see whether there is room; the image may be open for reading */
+};
 
 struct format_ops {
     const char *name; /* as in "file format: qcow2" */
@@ -120,6 +132,12 @@ struct format_ops {
      * be writable. -ENOSPC where the header has no room, -ENOTSUP for formats without. */
     int (*set_backing)(struct image *image, const char *name, const char *format,
                        struct qimg_error *err);
+
+    /* Records name, format and fingerprint together, in one write that a disk does whole or not
+     * at all; -ENOSPC where that cannot be, or where QEMU would have no room to write such a
+     * header. Else as set_backing, which drops the fingerprint where name or format become others.
+     * NULL: the format keeps no fingerprints. */
+    int (*seal)(struct image *image, const struct backing_seal *seal, struct qimg_error *err);
 
     /* Changes persistent bitmaps: see bitmap_request.h. Durable on return, all or nothing. The
      * image is writable, and image->writing is false. NULL: the format has none. */

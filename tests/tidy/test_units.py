@@ -10,6 +10,8 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/chain/doctor_image.c": "tests/unit/chain/test_doctor.c",
     "src/chain/doctor_reference.c": "tests/unit/chain/test_doctor.c",
     "src/chain/explain.c": "tests/corpus, by its words",
+    "src/chain/fingerprint_check.c": "tests/unit/chain/test_seal.c",
+    "src/chain/fingerprint_measure.c": "tests/unit/chain/test_seal.c",
     "src/chain/formats.c": "tests/cli/test_surface.py, tests/compat/test_rebase.py",
     "src/chain/info.c": "tests/compat/test_info.py, field by field against QEMU",
     "src/chain/map_extents.c": "tests/compat/test_map.py, entry by entry against QEMU",

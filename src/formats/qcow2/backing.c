@@ -40,6 +40,7 @@ static int write_out(const struct qcow2_head *head)
     struct io_file *file = head->q->image.file;
     uint8_t sector[QCOW2_SECTOR];
 
+    assert(head->q->writable);
     TRY(qcow2_head_stage(head)); /* (1) */
     if (head->flips) {
         qcow2_head_sector(head, sector);
@@ -52,7 +53,6 @@ static int write_out(const struct qcow2_head *head)
 
 static int check_request(const struct qcow2 *q, const char *name, const char *format)
 {
-    assert(q->writable);
     if (name && (q->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW))
         return -EINVAL; /* the data file alone must tell the whole truth */
     if (name && strlen(name) > LIMIT_BACKING_NAME)
@@ -60,6 +60,33 @@ static int check_request(const struct qcow2 *q, const char *name, const char *fo
     if (format && strlen(format) > LIMIT_BACKING_FORMAT)
         return -EINVAL;
     return 0;
+}
+
+/* Plans @head and makes it true. @flip_only: in one write of sector 0 or not at all. */
+static int change_head(struct qcow2_head *head, struct qcow2 *q, bool flip_only,
+                       struct qimg_error *err)
+{
+    if (q->meta) { /* what the guest reads must not depend on the old name when the new one stands
+                    */
+        TRY(meta_flush(q, err));
+        head->header = q->header;
+    }
+    int rc = qcow2_head_plan(head);
+    if (rc == 0 && flip_only && !head->flips)
+        rc = -ENOSPC;
+    if (rc == 0)
+        rc = write_out(head);
+    if (rc < 0)
+        return qimg_fail(err, -rc, "%s", strerror(-rc));
+    qcow2_head_adopt(head, q);
+    if (q->meta)
+        meta_header_written(q);
+    return 0;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
 }
 
 int qcow2_set_backing(struct image *image, const char *name, const char *format,
@@ -75,21 +102,72 @@ int qcow2_set_backing(struct image *image, const char *name, const char *format,
         .format = name && *name ? format : NULL,
     };
 
+    const int rc = check_request(q, head.name, head.format);
+    if (rc < 0)
+        return qimg_fail(err, -rc, "%s", strerror(-rc));
+    /* A fingerprint describes the file by that name. */
+    head.set_fingerprint = !same_text(head.name, image->backing_name) ||
+                           !same_text(head.format, image->backing_format);
+    return change_head(&head, q, false, err);
+}
+
+/* --- with a fingerprint ---------------------------------------------------------------------- */
+
+/* QEMU writes all names of features, and the backing name behind the extensions, whenever it
+ * changes the header: would there be room? Else it could change nothing any more. */
+static bool qemu_has_room(const struct qcow2 *q, const struct backing_seal *seal)
+{
+    const struct qcow2_extension_vec *list = &q->extensions.list;
+    uint64_t need = q->header.header_length + QCOW2_EXT_HEADER_BYTES + strlen(seal->name) +
+                    QCOW2_EXT_HEADER_BYTES + align_up(seal->format ? strlen(seal->format) : 0, 8) +
+                    QCOW2_EXT_HEADER_BYTES + align_up(seal->fingerprint_len, 8);
+    uint32_t names_len = 0;
+
+    if (q->header.version >= 3) {
+        (void)qcow2_feature_names(&names_len);
+        need += QCOW2_EXT_HEADER_BYTES + names_len;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        const uint32_t type = list->items[i].type;
+        if (type != QCOW2_EXT_FEATURE_NAMES && type != QCOW2_EXT_BACKING_FORMAT &&
+            type != QCOW2_EXT_FINGERPRINT)
+            need += QCOW2_EXT_HEADER_BYTES + align_up(list->items[i].len, 8);
+    }
+    return need <= qcow2_cluster_size(q);
+}
+
+static int refuse_room(int rc, struct qimg_error *err)
+{
+    if (rc != -ENOSPC)
+        return rc;
+    return qimg_fail(err, ENOSPC, "the first cluster has no room for a fingerprint");
+}
+
+int qcow2_seal(struct image *image, const struct backing_seal *seal, struct qimg_error *err)
+{
+    struct qcow2 *q = qcow2_of(image);
+    AUTO(qcow2_head_release)
+    struct qcow2_head head = {
+        .q = q,
+        .header = q->header,
+        .set_backing = true,
+        .name = seal->name,
+        .format = seal->format,
+        .set_fingerprint = true,
+        .fingerprint = seal->fingerprint,
+        .fingerprint_len = seal->fingerprint_len,
+    };
+
     int rc = check_request(q, head.name, head.format);
     if (rc < 0)
         return qimg_fail(err, -rc, "%s", strerror(-rc));
-    if (q->meta) { /* what the guest reads must not depend on the old name when the new one stands
-                    */
-        TRY(meta_flush(q, err));
-        head.header = q->header;
-    }
+    if (seal->fingerprint && !qemu_has_room(q, seal))
+        return refuse_room(-ENOSPC, err);
+    if (!seal->dry_run)
+        return refuse_room(change_head(&head, q, seal->fingerprint != NULL, err), err);
     rc = qcow2_head_plan(&head);
-    if (rc == 0)
-        rc = write_out(&head);
-    if (rc < 0)
-        return qimg_fail(err, -rc, "%s", strerror(-rc));
-    qcow2_head_adopt(&head, q);
-    if (q->meta)
-        meta_header_written(q);
-    return 0;
+    if (rc == 0 && seal->fingerprint && !head.flips)
+        rc = -ENOSPC;
+    return rc == 0 || rc == -ENOSPC ? refuse_room(rc, err)
+                                    : qimg_fail(err, -rc, "%s", strerror(-rc));
 }

@@ -107,6 +107,7 @@ struct qcow2_header {
 #define QCOW2_EXT_BITMAPS        0x23852875u
 #define QCOW2_EXT_CRYPTO         0x0537be77u
 #define QCOW2_EXT_DATA_FILE      0x44415441u
+#define QCOW2_EXT_FINGERPRINT    0x51494d46u /* "QIMF", ours: docs/formats/fingerprint.md */
 
 /* Feature names: any number of these.
  *

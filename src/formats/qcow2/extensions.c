@@ -141,6 +141,10 @@ static int decode_one(const struct qcow2_header *header, const struct qcow2_exte
         out->feature_names = e->data;
         out->feature_names_len = e->len;
         return 0;
+    case QCOW2_EXT_FINGERPRINT:
+        out->fingerprint = e->data;
+        out->fingerprint_len = e->len;
+        return 0;
     case QCOW2_EXT_CRYPTO:
         return decode_crypto(header, e, out, err);
     case QCOW2_EXT_BITMAPS:

@@ -52,6 +52,8 @@ static enum fate fate_of(const struct qcow2_head *head, uint32_t type)
         return head->format ? REPLACE : DROP;
     if (type == QCOW2_EXT_DATA_FILE && head->set_data_file)
         return head->data_file ? REPLACE : DROP;
+    if (type == QCOW2_EXT_FINGERPRINT && head->set_fingerprint)
+        return head->fingerprint ? REPLACE : DROP;
     if (type == QCOW2_EXT_BITMAPS && head->set_bitmaps)
         return head->bitmaps.count ? REPLACE : DROP;
     if (type == QCOW2_EXT_BITMAPS && !head->q->extensions.has_bitmaps)
@@ -71,6 +73,9 @@ static struct qcow2_extension replacement(const struct qcow2_head *head, uint32_
     } else if (type == QCOW2_EXT_DATA_FILE) {
         e.len = (uint32_t)strlen(head->data_file);
         e.data = (const uint8_t *)head->data_file;
+    } else if (type == QCOW2_EXT_FINGERPRINT) {
+        e.len = head->fingerprint_len;
+        e.data = head->fingerprint;
     } else {
         e.len = sizeof(head->bitmaps_data);
         e.data = head->bitmaps_data;
@@ -138,6 +143,7 @@ static int list_extensions(struct qcow2_head *head, uint32_t names_len)
     TRY(push_names_if_new(head, names_len));
     TRY(push_if_new(head, QCOW2_EXT_DATA_FILE));
     TRY(push_if_new(head, QCOW2_EXT_BITMAPS));
+    TRY(push_if_new(head, QCOW2_EXT_FINGERPRINT));
     head->len = head->header.header_length +
                 qcow2_extensions_encoded_len(head->list.items, head->list.count);
     return 0;
@@ -297,6 +303,8 @@ void qcow2_head_adopt(struct qcow2_head *head, struct qcow2 *q)
     q->header = head->header;
     q->extensions = head->after;
     head->after = (struct qcow2_extensions){ 0 };
+    q->image.fingerprint = q->extensions.fingerprint;
+    q->image.fingerprint_len = q->extensions.fingerprint_len;
     if (!head->set_backing)
         return;
     free(q->image.backing_name);

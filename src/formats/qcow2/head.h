@@ -25,6 +25,9 @@ struct qcow2_head {
     const char *name, *format;  /* of set_backing; NULL = none */
     bool set_bitmaps;
     struct qcow2_bitmaps_ext bitmaps; /* of set_bitmaps; count 0 = no extension */
+    bool set_fingerprint;
+    const uint8_t *fingerprint; /* of set_fingerprint; NULL = none */
+    uint32_t fingerprint_len;
     bool set_data_file;
     const char *data_file; /* of set_data_file: the recorded name; NULL = none */
 

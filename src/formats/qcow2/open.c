@@ -32,6 +32,7 @@ static void release_loaded(struct qcow2 *q)
     free(TAKE(q->image.data_file_name));
     free(TAKE(q->unknown_header));
     free(TAKE(q->l1));
+    q->image.fingerprint = NULL;
     qcow2_extensions_release(&q->extensions);
     qcow2_snapshots_release(&q->snapshots);
     qcow2_bitmaps_release(&q->bitmaps);
@@ -294,6 +295,8 @@ static int load(struct qcow2 *q, const struct image_open_options *options, struc
     if (!q->info_only)
         TRY(qcow2_l1_load(q, q->header.l1_off, q->header.l1_count, err));
     TRY(qcow2_extensions_decode(&q->header, area, &q->extensions, err));
+    q->image.fingerprint = q->extensions.fingerprint;
+    q->image.fingerprint_len = q->extensions.fingerprint_len;
     TRY(check_data_file(q, err));
     TRY(check_encryption(q, err));
     TRY(copy_extension_texts(q, err));
@@ -349,6 +352,7 @@ const struct format_ops qcow2_ops = {
     .explain = qcow2_explain,
     .data_may_be_holes = qcow2_data_may_be_holes,
     .set_backing = qcow2_set_backing,
+    .seal = qcow2_seal,
     .change_bitmaps = qcow2_change_bitmaps,
     .check = qcow2_check,
     .create = qcow2_create,

@@ -41,6 +41,8 @@ struct qcow2_extensions {
     char *data_file;                 /* NULL = none */
     const uint8_t *feature_names;    /* NULL = none; in bytes */
     uint32_t feature_names_len;
+    const uint8_t *fingerprint; /* NULL = none; in bytes */
+    uint32_t fingerprint_len;
     bool has_bitmaps;       /* present, and the autoclear bit vouches for it */
     bool has_stale_bitmaps; /* present without its autoclear bit */
     struct qcow2_bitmaps_ext bitmaps;
@@ -231,6 +233,7 @@ int qcow2_create(struct io_file *file, struct io_file *data_file, const struct c
                  struct qimg_error *err);
 int qcow2_set_backing(struct image *image, const char *name, const char *format,
                       struct qimg_error *err);
+int qcow2_seal(struct image *image, const struct backing_seal *seal, struct qimg_error *err);
 
 /* --- measure.c ------------------------------------------------------------------------------ */
 

@@ -34,9 +34,12 @@ static const struct build_extension small[] = {
 
 static char long_name[1024]; /* 1023 n's */
 static char other_long_name[1024];
+static char record[241]; /* 240 r's */
+static char other_record[241];
 
 struct step {
     const char *name, *format;
+    const char *record; /* sealed with it; NULL = only set_backing */
 };
 
 static const struct crash_case {
@@ -46,39 +49,64 @@ static const struct crash_case {
 } crash_cases[] = {
     { "64 KiB clusters, feature names, another name",
       { .size = MiB, .extensions = v3_like_qemu, .extension_count = 3, .backing_name = "old" },
-      { { "new.qcow2", "qcow2" }, { long_name, "host_device" }, { "newer.raw", "raw" } } },
+      { { "new.qcow2", "qcow2", NULL },
+        { long_name, "host_device", NULL },
+        { "newer.raw", "raw", NULL } } },
     { "a first name beside feature names",
       { .size = MiB, .extensions = bare_v3, .extension_count = 1 },
-      { { "first", "qcow2" }, { long_name, "raw" }, { "x", "vmdk" }, { NULL, NULL } } },
+      { { "first", "qcow2", NULL },
+        { long_name, "raw", NULL },
+        { "x", "vmdk", NULL },
+        { NULL, NULL, NULL } } },
     { "a first name, an extension that lies across the end of sector 0",
       { .size = MiB, .extensions = nameless_v3, .extension_count = 2 },
-      { { "first-name", "qcow2" }, { NULL, NULL }, { "again", "raw" }, { NULL, NULL } } },
+      { { "first-name", "qcow2", NULL },
+        { NULL, NULL, NULL },
+        { "again", "raw", NULL },
+        { NULL, NULL, NULL } } },
     { "long names, back and forth",
       { .size = MiB, .extensions = bare_v3, .extension_count = 1 },
-      { { long_name, "raw" },
-        { other_long_name, "qcow2" },
-        { long_name, "raw" },
-        { "s", "raw" } } },
+      { { long_name, "raw", NULL },
+        { other_long_name, "qcow2", NULL },
+        { long_name, "raw", NULL },
+        { "s", "raw", NULL } } },
     { "version 2",
       { .version = 2, .size = MiB, .extensions = small, .extension_count = 2, .backing_name = "o" },
-      { { long_name, "raw" }, { "short", "qcow2" }, { NULL, NULL }, { "again", "raw" } } },
+      { { long_name, "raw", NULL },
+        { "short", "qcow2", NULL },
+        { NULL, NULL, NULL },
+        { "again", "raw", NULL } } },
     { "4 KiB clusters, long names",
       { .cluster_bits = 12,
         .size = MiB,
         .extensions = small,
         .extension_count = 2,
         .backing_name = "old" },
-      { { long_name, "raw" },
-        { other_long_name, "qcow2" },
-        { long_name, "raw" },
-        { "s", "raw" } } },
+      { { long_name, "raw", NULL },
+        { other_long_name, "qcow2", NULL },
+        { long_name, "raw", NULL },
+        { "s", "raw", NULL } } },
     { "512-byte clusters",
       { .cluster_bits = 9,
         .size = MiB,
         .extensions = small,
         .extension_count = 2,
         .backing_name = "old" },
-      { { "name.qcow2", "qcow2" }, { "other", "raw" }, { NULL, NULL } } },
+      { { "name.qcow2", "qcow2", NULL }, { "other", "raw", NULL }, { NULL, NULL, NULL } } },
+    { "a fingerprint comes, changes with the name, and goes",
+      { .size = MiB, .extensions = v3_like_qemu, .extension_count = 3, .backing_name = "old" },
+      { { "old", "raw", record },
+        { long_name, "qcow2", other_record },
+        { "new", "raw", record },
+        { "newer", "raw", NULL } } },
+    { "a fingerprint in 4 KiB clusters, version 2",
+      { .version = 2,
+        .cluster_bits = 12,
+        .size = MiB,
+        .extensions = small,
+        .extension_count = 2,
+        .backing_name = "o" },
+      { { "o", "qcow2", record }, { long_name, "raw", other_record }, { NULL, NULL, NULL } } },
     { "unknown header bytes and autoclear bits",
       { .size = MiB,
         .header_length = 160,
@@ -86,13 +114,15 @@ static const struct crash_case {
         .backing_name = "old",
         .extensions = small,
         .extension_count = 2 },
-      { { "new", "raw" }, { "news", "qcow2" } } },
+      { { "new", "raw", NULL }, { "news", "qcow2", NULL } } },
 };
 
 static void fill_long_names(void)
 {
     memset(long_name, 'n', 1023);
     memset(other_long_name, 'm', 1023);
+    memset(record, 'r', sizeof(record) - 1);
+    memset(other_record, 'q', 100);
 }
 
 static struct qcow2 *open_disk(struct io_engine *engine, bool writable, struct qimg_error *err)
@@ -115,9 +145,19 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+static bool says_record(const struct qcow2 *q, const char *want)
+{
+    const struct image *image = &q->image;
+
+    if (!want)
+        return !image->fingerprint;
+    return image->fingerprint && image->fingerprint_len == strlen(want) &&
+           memcmp(image->fingerprint, want, strlen(want)) == 0;
+}
+
 static bool says(const struct qcow2 *q, const struct step *step)
 {
-    return same_text(q->image.backing_name, step->name) &&
+    return says_record(q, step->record) && same_text(q->image.backing_name, step->name) &&
            same_text(q->image.backing_format, step->name ? step->format : NULL);
 }
 
@@ -174,6 +214,19 @@ static struct io_engine *settled(struct io_engine *engine)
     return after;
 }
 
+static int record_step(struct image *image, const struct step *step, struct qimg_error *err)
+{
+    const struct backing_seal seal = {
+        .name = step->name,
+        .format = step->format,
+        .fingerprint = (const uint8_t *)step->record,
+        .fingerprint_len = step->record ? (uint32_t)strlen(step->record) : 0,
+    };
+
+    return step->record ? qcow2_seal(image, &seal, err)
+                        : qcow2_set_backing(image, step->name, step->format, err);
+}
+
 static struct io_engine *crash_everywhere(struct io_engine *start, const struct crash_case *c,
                                           const struct step *old, const struct step *new)
 {
@@ -183,7 +236,7 @@ static struct io_engine *crash_everywhere(struct io_engine *start, const struct 
         struct qcow2 *q = open_disk(engine, true, &err);
         cr_assert_not_null(q, "%s: %s", c->title, err.text);
         io_sim_stop_after(engine, io_sim_operations(engine) + n);
-        const int rc = qcow2_set_backing(&q->image, new->name, new->format, &err);
+        const int rc = record_step(&q->image, new, &err);
         expect_old_or_new(engine, c, old, new, rc == 0);
         cr_expect(says(q, rc == 0 ? new : old), "%s: the open image", c->title);
         qcow2_ops.close(&q->image);
@@ -219,7 +272,8 @@ Test(qcow2_backing, a_power_cut_leaves_the_old_or_the_new_name)
         struct qcow2 *q = open_disk(engine, false, &err);
         cr_assert_not_null(q, "%s: %s", c->title, err.text);
         struct step old = { q->image.backing_name ? strdup(q->image.backing_name) : NULL,
-                            q->image.backing_format ? strdup(q->image.backing_format) : NULL };
+                            q->image.backing_format ? strdup(q->image.backing_format) : NULL,
+                            NULL };
         qcow2_ops.close(&q->image);
         struct step from = old;
         for (size_t k = 0; k < ARRAY_COUNT(c->steps); k++) {
@@ -297,7 +351,7 @@ Test(qcow2_backing, a_kept_extension_too_large_for_sector_0_still_takes_a_name)
     qcow2_ops.close(&q->image);
     q = open_disk(engine, false, &err);
     cr_assert_not_null(q, "%s", err.text);
-    cr_expect(says(q, &(struct step){ "base", "qcow2" }));
+    cr_expect(says(q, &(struct step){ "base", "qcow2", NULL }));
     cr_expect_eq(q->extensions.list.count, 2);
     qcow2_ops.close(&q->image);
     io_engine_free(engine);
@@ -317,6 +371,57 @@ Test(qcow2_backing, a_failed_sync_is_reported_and_final)
         const int rc = qcow2_set_backing(&q->image, long_name, "raw", &err);
         cr_expect_eq(rc, io_sim_operations(engine) >= at ? -EIO : 0, "fault %lu",
                      (unsigned long)fault);
+        qcow2_ops.close(&q->image);
+        io_engine_free(engine);
+    }
+}
+
+/* --- with a fingerprint ---------------------------------------------------------------------- */
+
+/* QEMU rewrites the header with all names of features and the name behind it. */
+Test(qcow2_backing, a_fingerprint_needs_room_for_the_header_as_qemu_writes_it)
+{
+    static const uint8_t bytes[140];
+    static const struct build_extension big[] = {
+        { .type = 0x12345678, .data = long_name, .len = 1023 },
+    };
+    static const struct {
+        const char *what;
+        struct build_qcow2 spec;
+        int want;
+    } cases[] = {
+        { "512", { .cluster_bits = 9, .size = MiB, .backing_name = "b" }, -ENOSPC },
+        { "1 KiB", { .cluster_bits = 10, .size = MiB, .backing_name = "b" }, 0 },
+        { "version 2, 512",
+          { .version = 2, .cluster_bits = 9, .size = MiB, .backing_name = "b" },
+          0 },
+        { "an unknown extension in the way",
+          { .size = MiB, .backing_name = "b", .extensions = big, .extension_count = 1 },
+          -ENOSPC },
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct io_engine *engine;
+        struct qimg_error err;
+        struct qcow2 *q = open_built(&cases[i].spec, &engine);
+        struct backing_seal seal = {
+            .name = "b",
+            .format = "raw",
+            .fingerprint = bytes,
+            .fingerprint_len = 140,
+            .dry_run = true,
+        };
+        const uint64_t before = atomic_load(&engine->stats.writes);
+        cr_expect_eq(qcow2_seal(&q->image, &seal, &err), cases[i].want, "%s", cases[i].what);
+        cr_expect_null(q->image.fingerprint, "%s", cases[i].what);
+        seal.dry_run = false;
+        if (cases[i].want == 0)
+            cr_expect_eq(qcow2_seal(&q->image, &seal, &err), 0, "%s", cases[i].what);
+        else
+            cr_expect_eq(qcow2_seal(&q->image, &seal, &err), cases[i].want, "%s", cases[i].what);
+        cr_expect_eq(q->image.fingerprint != NULL, cases[i].want == 0, "%s", cases[i].what);
+        if (cases[i].want < 0)
+            cr_expect_eq(atomic_load(&engine->stats.writes), before, "%s: writes nothing",
+                         cases[i].what);
         qcow2_ops.close(&q->image);
         io_engine_free(engine);
     }
