@@ -79,8 +79,9 @@ QIMG_API int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qim
 /* Waits for what is under way. NULL is fine. */
 QIMG_API void qimg_queue_free(struct qimg_queue *queue);
 
-/* Stages a read; nothing is sent before qimg_queue_wait() or a full queue. @buf must stay until
- * its completion. Returns 0, -EAGAIN (@depth reads are under way: wait first), -ENOMEM. */
+/* Stages a read. It is sent with those beside it, in few calls: when the queue is full, some are
+ * gathered (cache modes none and directsync), or by qimg_queue_wait(). @buf must stay until its
+ * completion. Returns 0, -EAGAIN (@depth reads are under way: wait first), -ENOMEM. */
 QIMG_API int qimg_queue_read(struct qimg_queue *queue, uint64_t off, void *buf, size_t len,
                              void *tag);
 

@@ -246,7 +246,7 @@ static void learn(struct chain_map *map, struct qimg_range loaded, bool evicted)
     if (evicted && !in_order)
         map->growth = 0;
     else if (map->smallest << map->growth < map->largest)
-        map->growth++;
+        map->growth += in_order ? 2 : 1;
 }
 
 /* Needs map->loading, and the image's lock. */

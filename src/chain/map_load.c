@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Resolving one window of a chain. What no layer seen so far has is a sorted list of holes; it
- * starts as the whole window. Layers are taken top down in batches of 1, 2, 4, ... that have
- * tables there; a batch's tables are read together, then decoded in layer order, and what a
- * layer has leaves the holes. When no hole is left, what lies below is never read.
+ * starts as the whole window. Layers are taken from the top, and what a layer has leaves the
+ * holes; when no hole is left, what lies below is never read. While the page cache has their
+ * tables, layers are taken one by one. From the first on that must be waited for, they come in
+ * batches of 1, 2, 4, ... whose tables are read together, then decoded in layer order.
  *
  * A layer that ends before the window does has nothing to say beyond its end, and what lies
  * below it is not seen there either: such a hole belongs to the layer above it (as QEMU's map
@@ -16,22 +17,12 @@
 
 #include "bits.h"
 #include "checked.h"
-#include "cleanup.h"
 #include "map_run.h"
+#include "map_tables.h"
 
 #define SECTOR 512u
 
 DEFINE_VEC(range_vec, struct qimg_range)
-
-/* A table to be read, its layer, and where in the batch's buffer it goes. */
-struct load {
-    struct table_ref ref;
-    unsigned layer;
-    bool failed;
-    size_t at;
-};
-
-DEFINE_VEC(load_vec, struct load)
 
 struct loader {
     struct qimg_image *image;
@@ -41,10 +32,8 @@ struct loader {
     struct packed_run_vec found; /* in guest order within one layer */
     struct extent_vec extents;   /* of one layer */
     struct table_ref_vec refs;   /* of one layer */
-    struct load_vec loads;       /* of one batch */
-    size_t table_bytes;          /* of one batch */
-    uint8_t *buffer;
-    size_t buffer_room;
+    struct table_batch batch;
+    bool cold; /* tables had to be waited for */
 };
 
 static void loader_release(struct loader *l)
@@ -54,8 +43,7 @@ static void loader_release(struct loader *l)
     packed_run_vec_release(&l->found);
     extent_vec_release(&l->extents);
     table_ref_vec_release(&l->refs);
-    load_vec_release(&l->loads);
-    free(l->buffer);
+    table_batch_release(&l->batch);
 }
 
 /* --- holes ------------------------------------------------------------------------------- */
@@ -247,8 +235,7 @@ static bool maps_directly(const struct image *image)
  * the layer behind the last planned one. */
 static int plan_batch(struct loader *l, unsigned first, unsigned batch, unsigned *end)
 {
-    l->loads.count = 0;
-    l->table_bytes = 0;
+    table_batch_clear(&l->batch);
     unsigned i = first;
     for (unsigned planned = 0; i < l->image->layer_count && planned < batch; i++) {
         const struct image *image = l->image->layers[i].image;
@@ -260,142 +247,33 @@ static int plan_batch(struct loader *l, unsigned first, unsigned batch, unsigned
         size_t bytes = 0;
         for (size_t k = 0; k < l->refs.count; k++)
             bytes += l->refs.items[k].len;
-        if (i > first && l->table_bytes + bytes > l->table_cap)
+        if (i > first && l->batch.bytes + bytes > l->table_cap)
             break;
-        for (size_t k = 0; k < l->refs.count; k++) {
-            const struct load load = { .ref = l->refs.items[k], .layer = i, .at = l->table_bytes };
-            TRY(load_vec_push(&l->loads, load));
-            l->table_bytes += load.ref.len;
-        }
+        for (size_t k = 0; k < l->refs.count; k++)
+            TRY(table_batch_add(&l->batch, i, &l->refs.items[k]));
         planned += l->refs.count > 0;
     }
     *end = i;
     return 0;
 }
 
-/* --- reading tables -------------------------------------------------------------------------- */
-
-/* One request for loads [first, end), which lie one behind the other in file and buffer. */
-struct table_read {
-    struct io_request request;
-    struct iovec iov;
-    size_t first, end;
-};
-
-static size_t continuous_loads(const struct loader *l, size_t first)
-{
-    size_t end = first + 1;
-    for (; end < l->loads.count; end++) {
-        const struct load *a = &l->loads.items[end - 1], *b = &l->loads.items[end];
-        if (a->layer != b->layer || a->ref.host_off + a->ref.len != b->ref.host_off)
-            break;
-    }
-    return end;
-}
-
-static struct qimg_range bytes_of(const struct loader *l, size_t first, size_t end)
-{
-    const struct load *a = &l->loads.items[first], *b = &l->loads.items[end - 1];
-    return (struct qimg_range){ a->ref.host_off, b->at + b->ref.len - a->at };
-}
-
-static void mark_failed(struct loader *l, size_t first, size_t end)
-{
-    for (size_t i = first; i < end; i++)
-        l->loads.items[i].failed = true;
-}
-
-static void read_one(struct loader *l, size_t first, size_t end)
-{
-    const struct load *load = &l->loads.items[first];
-    const struct qimg_range bytes = bytes_of(l, first, end);
-    struct io_file *file = l->image->layers[load->layer].image->file;
-    if (io_read_exact(file, bytes.off, l->buffer + load->at, bytes.len, NULL) < 0)
-        mark_failed(l, first, end);
-}
-
-static void stage_reads(struct loader *l, struct io_queue *queue, struct table_read *reads,
-                        size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct table_read *read = &reads[i];
-        const struct load *load = &l->loads.items[read->first];
-        const struct qimg_range bytes = bytes_of(l, read->first, read->end);
-        read->iov = (struct iovec){ l->buffer + load->at, bytes.len };
-        read->request = (struct io_request){
-            .op = IO_READ,
-            .file = l->image->layers[load->layer].image->file,
-            .off = bytes.off,
-            .len = bytes.len,
-            .iov = &read->iov,
-            .iov_count = 1,
-            .user = read,
-        };
-        io_queue_add(queue, &read->request);
-    }
-}
-
-static int read_queued(struct loader *l, struct table_read *reads, size_t count)
-{
-    struct io_queue *queue = NULL;
-    TRY(context_borrow_queue(l->image->context, &queue));
-    stage_reads(l, queue, reads, count);
-    for (size_t done = 0; done < count;) {
-        struct io_request *r = io_queue_reap(queue, 1);
-        for (; r; r = r->next, done++) {
-            const struct table_read *read = r->user;
-            if (r->result < 0)
-                mark_failed(l, read->first, read->end);
-        }
-    }
-    context_return_queue(l->image->context, queue);
-    return 0;
-}
-
-static int read_tables(struct loader *l)
-{
-    if (l->loads.count == 0)
-        return 0;
-    if (l->buffer_room < l->table_bytes) {
-        free(l->buffer);
-        l->buffer_room = 0;
-        l->buffer = malloc(l->table_bytes);
-        if (!l->buffer)
-            return -ENOMEM;
-        l->buffer_room = l->table_bytes;
-    }
-    atomic_fetch_add(&l->image->context->tables_loaded, l->loads.count);
-    atomic_fetch_add(&l->image->context->table_bytes, l->table_bytes);
-
-    AUTO_FREE struct table_read *reads = calloc(l->loads.count, sizeof(*reads));
-    if (!reads)
-        return -ENOMEM;
-    size_t count = 0;
-    for (size_t i = 0; i < l->loads.count; i = reads[count++].end)
-        reads[count] = (struct table_read){ .first = i, .end = continuous_loads(l, i) };
-    if (count == 1) {
-        read_one(l, reads[0].first, reads[0].end);
-        return 0;
-    }
-    return read_queued(l, reads, count);
-}
-
 /* --- decoding ------------------------------------------------------------------------------ */
 
-static int decode_load(struct loader *l, const struct image *image, const struct load *load,
-                       struct qimg_range want)
+/* @raw: the table's bytes; NULL where they could not be read. */
+static int decode_table(struct loader *l, const struct image *image, const struct table_ref *ref,
+                        const uint8_t *raw, struct qimg_range want)
 {
-    const uint64_t begin = max_u64(want.off, load->ref.guest.off);
-    const uint64_t end = min_u64(range_end(want), range_end(load->ref.guest));
+    const uint64_t begin = max_u64(want.off, ref->guest.off);
+    const uint64_t end = min_u64(range_end(want), range_end(ref->guest));
     if (begin >= end)
         return 0;
     const struct qimg_range part = { begin, end - begin };
-    if (load->failed)
+    if (!raw)
         return extent_vec_add(&l->extents, (struct extent){ .guest_off = begin,
                                                             .len = part.len,
                                                             .host_off = QIMG_NO_OFFSET,
                                                             .kind = EXTENT_BAD });
-    return image->ops->map_decode(image, part, &load->ref, l->buffer + load->at, &l->extents);
+    return image->ops->map_decode(image, part, ref, raw, &l->extents);
 }
 
 /* What an image that is being written knows better than its file. */
@@ -460,7 +338,7 @@ static int map_direct(struct loader *l, unsigned layer, struct qimg_range want)
                           : image->ops->map_direct(image, want, &l->extents);
 }
 
-/* *next is the first load not decoded yet; advanced past those of @layer. */
+/* *next is the batch's first table not decoded yet; advanced past those of @layer. */
 static int resolve_layer(struct loader *l, unsigned layer, size_t *next)
 {
     const struct image *image = l->image->layers[layer].image;
@@ -470,8 +348,47 @@ static int resolve_layer(struct loader *l, unsigned layer, size_t *next)
     l->extents.count = 0;
     if (maps_directly(image) && want.len > 0)
         TRY(map_direct(l, layer, want));
-    for (; *next < l->loads.count && l->loads.items[*next].layer == layer; ++*next)
-        TRY(decode_load(l, image, &l->loads.items[*next], want));
+    for (; *next < l->batch.tables.count; ++*next) {
+        const struct batch_table *table = &l->batch.tables.items[*next];
+        if (table->layer != layer)
+            break;
+        TRY(decode_table(l, image, &table->ref, table_batch_bytes(&l->batch, table), want));
+    }
+    return take_extents(l, layer);
+}
+
+static int resolve_batch(struct loader *l, unsigned first, unsigned batch, unsigned *end)
+{
+    size_t next = 0;
+    TRY(plan_batch(l, first, batch, end));
+    TRY(table_batch_read(&l->batch));
+    for (unsigned layer = first; layer < *end && l->holes.count > 0; layer++)
+        TRY(resolve_layer(l, layer, &next));
+    return 0;
+}
+
+/* One layer whose tables, if it has any, need not be waited for; -EAGAIN where they must be, with
+ * nothing done. One small buffer, used again and again, stays in the processor's cache. */
+static int resolve_cached(struct loader *l, unsigned layer)
+{
+    const struct image *image = l->image->layers[layer].image;
+    size_t none = 0;
+    table_batch_clear(&l->batch);
+    if (maps_directly(image))
+        return resolve_layer(l, layer, &none);
+    if (l->cold)
+        return -EAGAIN;
+    TRY(plan_layer(l, image));
+    const struct qimg_range want = hull(l, image->size);
+    l->extents.count = 0;
+    for (size_t i = 0; i < l->refs.count; i++) {
+        const struct table_ref *ref = &l->refs.items[i];
+        const uint8_t *raw;
+        TRY(table_batch_peek(&l->batch, layer, ref, &raw));
+        TRY(decode_table(l, image, ref, raw, want));
+    }
+    if (layer > 0)
+        TRY(cut_at_end_of(l, layer));
     return take_extents(l, layer);
 }
 
@@ -479,12 +396,16 @@ static int resolve_all(struct loader *l)
 {
     unsigned batch = 1;
     for (unsigned first = 0, end; first < l->image->layer_count && l->holes.count > 0;
-         first = end, batch *= 2) {
-        size_t next = 0;
-        TRY(plan_batch(l, first, batch, &end));
-        TRY(read_tables(l));
-        for (unsigned layer = first; layer < end && l->holes.count > 0; layer++)
-            TRY(resolve_layer(l, layer, &next));
+         first = end) {
+        end = first + 1;
+        const int rc = resolve_cached(l, first);
+        if (rc == 0)
+            continue;
+        if (rc == -ENOMEM)
+            return rc;
+        l->cold = true;
+        TRY(resolve_batch(l, first, batch, &end));
+        batch *= 2;
     }
     for (size_t i = 0; i < l->holes.count; i++)
         TRY(packed_run_vec_push(&l->found, (struct packed_run){
@@ -530,7 +451,12 @@ static void merge_runs(struct packed_run_vec *runs)
 int map_load(struct qimg_image *image, struct qimg_range window, size_t table_cap,
              struct packed_run_vec *out)
 {
-    struct loader l = { .image = image, .window = window, .table_cap = table_cap };
+    struct loader l = {
+        .image = image,
+        .window = window,
+        .table_cap = table_cap,
+        .batch.image = image,
+    };
     assert(window.len > 0 && range_within(window, image->size));
     int rc = range_vec_push(&l.holes, window);
     if (rc == 0)

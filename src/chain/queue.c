@@ -111,6 +111,8 @@ struct qimg_queue {
     struct write_lane lane;
     struct slot *slots;
     unsigned depth, under_way;
+    unsigned gather; /* requests sent together, and how many wait for that */
+    unsigned gathered;
     struct slot *free_slots;
     struct slot *done, **done_end;
 };
@@ -164,6 +166,7 @@ int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue *
     };
     queue->image = image;
     queue->depth = depth;
+    queue->gather = profile.direct ? (depth + 15) / 16 : depth;
     queue->done_end = &queue->done;
     queue->slots = calloc(depth, sizeof(*queue->slots));
     int rc = queue->slots ? io_queue_new(image->context->engine, &profile, &queue->io) : -ENOMEM;
@@ -180,6 +183,15 @@ int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue *
     return 0;
 }
 
+/* A device is idle while we gather, the page cache has no time to lose. */
+static void send_together(struct qimg_queue *queue)
+{
+    if (++queue->gathered < queue->gather && queue->free_slots)
+        return;
+    queue->gathered = 0;
+    io_queue_submit(queue->io);
+}
+
 int qimg_queue_read(struct qimg_queue *queue, uint64_t off, void *buf, size_t len, void *tag)
 {
     struct slot *slot = slot_take(queue, tag);
@@ -193,8 +205,7 @@ int qimg_queue_read(struct qimg_queue *queue, uint64_t off, void *buf, size_t le
                                       .complete = read_done,
                                       .user = slot };
     chain_read_start(&slot->read);
-    if (!queue->free_slots)
-        io_queue_submit(queue->io);
+    send_together(queue);
     return 0;
 }
 
@@ -210,8 +221,7 @@ static int start_change(struct qimg_queue *queue, struct chain_write change, voi
     slot->write.complete = write_done;
     slot->write.user = slot;
     chain_write_start(&slot->write);
-    if (!queue->free_slots)
-        io_queue_submit(queue->io);
+    send_together(queue);
     return 0;
 }
 
@@ -279,6 +289,7 @@ int qimg_queue_wait(struct qimg_queue *queue, struct qimg_completion *out, unsig
     unsigned count = 0;
     if (min > max)
         min = max;
+    queue->gathered = 0;
     io_queue_run(queue->io, 0);
     if (queue->lane.parked)
         write_lane_retry(&queue->lane);

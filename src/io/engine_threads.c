@@ -2,13 +2,10 @@
  *
  * Queues whose requests are done by threads that wait for the kernel. Small buffered requests
  * are tried in the submitting thread first: what lies in the page cache costs one system call
- * there, and handing it over costs more than the call itself (engine.c has the figures). Reads
- * do not wait there (RWF_NOWAIT); what the cache lacks goes to a thread. tmpfs has no such flag,
- * and no need of one.
+ * there, and handing it over costs more than the call itself (engine.c has the figures). What the
+ * cache lacks goes to a thread.
  */
-#include <linux/magic.h>
 #include <stdlib.h>
-#include <sys/vfs.h>
 
 #include "bits.h"
 #include "queue.h"
@@ -24,68 +21,23 @@ struct threads_queue {
     bool large;
 };
 
-/* What to say to preadv2() so that it does not wait; once a file was found not to know the flag,
- * nothing where it is memory anyway, and -1 where reading may wait. */
-static int cached_flags(const struct posix_file *file)
-{
-    switch (atomic_load_explicit(&file->cached_reads, memory_order_relaxed)) {
-    case CACHED_READS_NOWAIT:
-        return RWF_NOWAIT;
-    case CACHED_READS_PLAIN:
-        return 0;
-    default:
-        return -1;
-    }
-}
-
-static void no_nowait(struct posix_file *file, int fd)
-{
-    struct statfs fs;
-    const bool memory = fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
-
-    atomic_store_explicit(&file->cached_reads, memory ? CACHED_READS_PLAIN : CACHED_READS_NEVER,
-                          memory_order_relaxed);
-}
-
-/* Reads on from request->done while the page cache has it. 0: all, or up to the end of the file. */
-static int read_on(struct posix_file *file, int fd, struct io_request *request)
+/* True: complete. False: a thread has to go on, and meets whatever error there is. */
+static bool read_cached(struct io_request *request)
 {
     struct iovec pieces[INLINE_PIECES];
 
     while (request->done < request->len) {
-        const int flags = cached_flags(file);
         const unsigned count = request_slice(request, request->done, pieces, INLINE_PIECES);
-        const off_t off = (off_t)(request->off + request->done);
-        if (flags < 0)
-            return -EAGAIN;
-        const ssize_t n = preadv2(fd, pieces, (int)count, off, flags);
+        const uint64_t off = request->off + request->done;
+        const ssize_t n = posix_read_cached(request->file, off, pieces, count);
+        if (n < 0)
+            return false;
         if (n == 0)
-            return 0;
-        if (n > 0)
-            request->done += (uint64_t)n;
-        else if (errno == EOPNOTSUPP && flags == RWF_NOWAIT)
-            no_nowait(file, fd);
-        else
-            return -errno;
+            break;
+        request->done += (uint64_t)n;
     }
-    return 0;
-}
-
-/* True: complete. False: a thread has to go on, and meets whatever error there is. */
-static bool read_cached(struct io_request *request)
-{
-    struct posix_file *file = posix_file(request->file);
-
-    if (request->file->options.direct)
-        return false;
-    const int fd = posix_pin(file);
-    if (fd < 0)
-        return false;
-    const int rc = read_on(file, fd, request);
-    posix_unpin(file);
-    if (rc == 0)
-        request_finish_read(request);
-    return rc == 0;
+    request_finish_read(request);
+    return true;
 }
 
 /* Small buffered writes end in the page cache: a copy, seldom a wait. */

@@ -99,6 +99,26 @@ int io_read_exact(struct io_file *file, uint64_t off, void *buf, size_t len, siz
     return 0;
 }
 
+int io_read_cached(struct io_file *file, uint64_t off, void *buf, size_t len)
+{
+    size_t have = 0;
+
+    if (!file->ops->read_cached)
+        return -EAGAIN;
+    while (have < len) {
+        const struct iovec piece = { (uint8_t *)buf + have, len - have };
+        const ssize_t n = file->ops->read_cached(file, off + have, &piece, 1);
+        if (n < 0)
+            return (int)n;
+        if (n == 0)
+            break;
+        have += (size_t)n;
+    }
+    memset((uint8_t *)buf + have, 0, len - have);
+    stats_count_read(file->engine, have);
+    return 0;
+}
+
 /* Fills the block at @off of @bounce from the file, where the write covers it only in part. */
 static int read_edge(struct io_file *file, uint64_t off, uint8_t *block)
 {

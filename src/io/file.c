@@ -354,6 +354,7 @@ static int posix_sync(struct io_file *base)
 static const struct io_file_ops posix_file_ops = {
     .read = posix_read,
     .write = posix_write,
+    .read_cached = posix_read_cached,
     .zero = posix_zero,
     .punch = posix_punch,
     .truncate = posix_truncate,

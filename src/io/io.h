@@ -116,6 +116,9 @@ struct io_stat {
 struct io_file_ops {
     ssize_t (*read)(struct io_file *, uint64_t off, const struct iovec *iov, unsigned count);
     ssize_t (*write)(struct io_file *, uint64_t off, const struct iovec *iov, unsigned count);
+    /* As read, but -EAGAIN where it would have to wait. May be NULL: it always would. */
+    ssize_t (*read_cached)(struct io_file *, uint64_t off, const struct iovec *iov,
+                           unsigned count);
     int (*zero)(struct io_file *, struct qimg_range range, bool may_unmap);
     int (*punch)(struct io_file *, struct qimg_range range);
     int (*truncate)(struct io_file *, uint64_t size);
@@ -150,6 +153,10 @@ void io_file_close(struct io_file *file);
  * many bytes the file had. Any alignment. */
 MUST_CHECK int io_read_exact(struct io_file *file, uint64_t off, void *buf, size_t len,
                              size_t *got);
+
+/* The same where the page cache has all of it; -EAGAIN, with some of @buf filled, where it has to
+ * be waited for. */
+MUST_CHECK int io_read_cached(struct io_file *file, uint64_t off, void *buf, size_t len);
 
 /* Writes all of @len. Any alignment (O_DIRECT edges are read and rewritten). Where the end of such
  * a write is not aligned and becomes the file's end, nobody may be writing behind it meanwhile. */

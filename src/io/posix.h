@@ -30,7 +30,7 @@ struct posix_engine {
     atomic_int ring_refused; /* errno with which the kernel refused a ring, 0 so far */
 };
 
-/* How a file is read in a thread that must not wait (engine_threads.c). */
+/* How a file is read in a thread that must not wait (cached.c). */
 enum cached_reads { CACHED_READS_NOWAIT, CACHED_READS_PLAIN, CACHED_READS_NEVER };
 
 struct posix_file {
@@ -63,6 +63,10 @@ int posix_sync_directory(struct io_engine *engine, const char *name);
 int posix_unlink(struct io_engine *engine, const char *name);
 /* Opens the name of @file again after parking: its descriptor, or -errno. */
 int posix_reopen(struct posix_file *file);
+
+/* --- cached.c --- */
+ssize_t posix_read_cached(struct io_file *base, uint64_t off, const struct iovec *iov,
+                          unsigned count);
 
 /* --- extents.c --- */
 int posix_zero(struct io_file *base, struct qimg_range range, bool may_unmap);

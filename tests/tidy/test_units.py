@@ -16,6 +16,7 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/chain/info.c": "tests/compat/test_info.py, field by field against QEMU",
     "src/chain/map_extents.c": "tests/compat/test_map.py, entry by entry against QEMU",
     "src/chain/map_load.c": "tests/unit/chain/test_map.c: loading is what a first look-up does",
+    "src/chain/map_tables.c": "tests/unit/chain/test_map.c: loading is what a first look-up does",
     "src/chain/open_layer.c": "tests/unit/chain/test_open.c",
     "src/chain/open_lock.c": "tests/unit/chain/test_open.c, tests/compat/test_locks.py",
     "src/chain/read.c": "tests/unit/chain/test_queue.c, tests/stress/stress_read.c",
