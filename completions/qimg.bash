@@ -11,12 +11,10 @@ _qimg_options() {
         -b --source-file -F --source-format -q --quiet" ;;
     chain) echo "-h --help" ;;
     chain-show) echo "-h --help $gate -f --format --image-opts --output" ;;
-    chain-seal) echo "-h --help $gate -f --format --content --remove -p --progress
-        --progress=json -q --quiet" ;;
-    chain-verbs) echo "show seal" ;;
+    chain-verbs) echo "show" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -q --quiet" ;;
-    compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict -T --cache -U --force-share -p --progress --progress=json -q --quiet" ;;
+    compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict --all --output -T --cache -U --force-share -p --progress --progress=json -q --quiet" ;;
     convert) echo "$common -f --source-format --image-opts -T --source-cache -l --snapshot --salvage
         -O --target-format --target-image-opts -o --target-format-options -t --target-cache
         -S --sparse-size -n --no-create --target-is-zero -U --force-share -r --rate-limit

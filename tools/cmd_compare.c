@@ -4,16 +4,15 @@
  * be mapped, 4 cannot be read.
  */
 #include <getopt.h>
-#include <inttypes.h>
-#include <stdarg.h>
 
 #include "args.h"
+#include "compare_print.h"
 #include "job.h"
 #include "opt.h"
 
 struct compare_args {
     const char *format_a, *format_b, *cache;
-    bool image_opts, strict, force_share, quiet;
+    bool image_opts, strict, all, force_share, json, quiet;
     enum progress_style progress_style;
 };
 
@@ -27,9 +26,14 @@ static const struct opt_row rows[] = {
       offsetof(struct compare_args, image_opts), NULL },
     { OPT_FLAG, 's', "strict", NULL, "images of different size or allocation are different",
       offsetof(struct compare_args, strict), NULL },
+    { OPT_FLAG, 0, "all", NULL,
+      "go on after the first difference: tell of each range that differs, and of\n"
+      "the layers that it comes from",
+      offsetof(struct compare_args, all), NULL },
     { OPT_TEXT, 'T', "cache", "CACHE", "cache mode of both images (default: writeback)",
       offsetof(struct compare_args, cache), NULL },
     OPT_SHARE_ROW(struct compare_args),
+    OPT_OUTPUT_ROW(struct compare_args),
     OPT_PROGRESS_ROW(struct compare_args),
     OPT_QUIET_ROW(struct compare_args),
     OPT_OBJECT_ROW,
@@ -37,66 +41,50 @@ static const struct opt_row rows[] = {
     OPT_ROWS_END,
 };
 
-TOOL_PRINTF(2, 3) static void say(const struct compare_args *args, const char *fmt, ...)
-{
-    va_list ap;
-    if (args->quiet)
-        return;
-    va_start(ap, fmt);
-    vprintf(fmt, ap);
-    va_end(ap);
-}
+struct compare_run {
+    struct job job; /* first: what the progress callback is called with */
+    struct compare_print print;
+};
 
-static int report(const struct compare_args *args, const struct qimg_compare_result *result)
+static void on_difference(void *user, const struct qimg_compare_difference *difference)
 {
-    if (result->size_mismatch && !args->strict)
-        say(args, "Warning: Image size mismatch!\n");
-    switch (result->verdict) {
-    case QIMG_COMPARE_IDENTICAL:
-        say(args, "Images are identical.\n");
-        return EXIT_DONE;
-    case QIMG_COMPARE_CONTENT:
-        say(args, "Content mismatch at offset %" PRIu64 "!\n", result->offset);
-        break;
-    case QIMG_COMPARE_SIZE:
-        say(args, "Strict mode: Image size mismatch!\n");
-        break;
-    case QIMG_COMPARE_STATUS:
-        say(args, "Strict mode: Offset %" PRIu64 " block status mismatch!\n", result->offset);
-        break;
-    }
-    return EXIT_COMPARE_DIFFER;
+    struct compare_run *run = user;
+    job_clear(&run->job);
+    compare_print_difference(&run->print, difference);
 }
 
 static int compare(struct qimg_context *context, const struct compare_args *args,
-                   struct qimg_image *const images[2], struct job *job)
+                   struct compare_run *run)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
     struct qimg_compare_result result = { 0 };
     struct qimg_compare_options options = {
-        .a = images[0],
-        .b = images[1],
+        .a = run->print.images[0],
+        .b = run->print.images[1],
         .strict = args->strict,
+        .difference = args->all ? on_difference : NULL,
         .progress = job_progress,
-        .user = job,
+        .user = run,
     };
-    job_start(job);
-    if (qimg_compare(context, &options, &result, &err) == 0) {
-        bool same = result.verdict == QIMG_COMPARE_IDENTICAL;
-        if (same && job->progress.printed < 100) /* proved without work to tell of */
-            job_complete(job);
-        job_settle(job);
-        return report(args, &result);
-    }
-    job_fail(job, &err, "how they compare is not known");
+    job_start(&run->job);
+    compare_print_begin(&run->print);
+    const int rc = qimg_compare(context, &options, &result, &err);
+    const bool same = result.verdict == QIMG_COMPARE_IDENTICAL;
+    if (rc == 0 && (same || args->all) && run->job.progress.printed < 100)
+        job_complete(&run->job); /* proved without work to tell of */
+    job_settle(&run->job);
+    compare_print_end(&run->print, &result, rc < 0 ? &err : NULL);
+    if (rc == 0)
+        return same ? EXIT_DONE : EXIT_COMPARE_DIFFER;
+    job_fail(&run->job, &err, "how they compare is not known");
     return result.stage == QIMG_COMPARE_READING ? EXIT_COMPARE_READING : EXIT_COMPARE_MAPPING;
 }
 
 static int open_and_compare(struct tool *tool, struct qimg_context *context,
-                            const struct compare_args *args, char **names, struct job *job)
+                            const struct compare_args *args, char **names, struct compare_run *run)
 {
-    struct qimg_image *images[2] = { NULL, NULL };
+    struct qimg_image **images = run->print.images;
     struct qimg_open_options options = {
         .share = args->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_DEFAULT,
         .image_opts = args->image_opts,
@@ -108,7 +96,7 @@ static int open_and_compare(struct tool *tool, struct qimg_context *context,
     if (args_open(tool, context, names[0], &options, &images[0]) == EXIT_DONE) {
         options.format = args->format_b;
         if (args_open(tool, context, names[1], &options, &images[1]) == EXIT_DONE)
-            code = compare(context, args, images, job);
+            code = compare(context, args, run);
     }
     qimg_image_close(images[1]);
     qimg_image_close(images[0]);
@@ -118,20 +106,28 @@ static int open_and_compare(struct tool *tool, struct qimg_context *context,
 int cmd_compare(struct tool *tool, int argc, char **argv)
 {
     struct compare_args args = { 0 };
-    struct job job;
     struct qimg_context *context;
     int count = opt_parse(tool, rows, &args, argc, argv);
     if (count < 0)
         return tool->exit_code;
     if (count != 2)
         return tool_fail_usage(tool, "Expecting two image file names");
+    if (args.json && args.progress_style == PROGRESS_SHOWN)
+        return tool_fail_usage(tool, "-p does not go with --output=json; --progress=json does");
+    struct compare_run run = {
+        .print = { .json = args.json,
+                   .quiet = args.quiet,
+                   .strict = args.strict,
+                   .all = args.all,
+                   .names = { argv[optind], argv[optind + 1] } },
+    };
     job_begin(
-        &job, tool,
+        &run.job, tool,
         (struct progress_spec){ .style = args.progress_style, .quiet = args.quiet, .step = 2 });
     if (tool_context(tool, &context))
         return EXIT_COMPARE_OPEN;
-    int code = open_and_compare(tool, context, &args, argv + optind, &job);
-    job_end(&job, code);
+    int code = open_and_compare(tool, context, &args, argv + optind, &run);
+    job_end(&run.job, code);
     qimg_context_free(context);
     return code;
 }

@@ -119,6 +119,11 @@ void job_settle(struct job *job)
     job->answered = true;
 }
 
+void job_clear(struct job *job)
+{
+    progress_clear(&job->progress);
+}
+
 static const char *result_of(const struct job *job, int code)
 {
     if (job->cancelled)

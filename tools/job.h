@@ -58,6 +58,9 @@ void job_complete(struct job *job);
 /* Words for the user follow: a bar's line ends here. Part of job_complete() and job_fail(). */
 void job_settle(struct job *job);
 
+/* Words come before the end: a bar makes room, and is drawn anew below them. */
+void job_clear(struct job *job);
+
 /* The last of a job, called once, whatever happened. Returns @code. */
 int job_end(struct job *job, int code);
 

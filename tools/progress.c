@@ -228,6 +228,12 @@ void progress_complete(struct progress *progress)
     set_percent(progress, 100);
 }
 
+void progress_clear(const struct progress *progress)
+{
+    if (progress->bar && !progress->settled)
+        fputs(CLEAR_LINE, stdout);
+}
+
 void progress_settle(struct progress *progress)
 {
     if (!progress->bar || progress->settled || progress->total == 0)

@@ -54,6 +54,9 @@ void progress_complete(struct progress *progress);
 /* A bar's line ends here, so that words may follow. */
 void progress_settle(struct progress *progress);
 
+/* Takes a bar off the terminal, until the next update. */
+void progress_clear(const struct progress *progress);
+
 struct progress_outcome {
     const char *result; /* "done", "failed", "cancelled" */
     const char *error;  /* NULL = none, or told already */

@@ -43,28 +43,46 @@ QIMG_API int qimg_convert(struct qimg_context *context, const struct qimg_conver
 
 enum qimg_compare_verdict {
     QIMG_COMPARE_IDENTICAL,
-    QIMG_COMPARE_CONTENT,  /* contents differ at offset */
-    QIMG_COMPARE_SIZE,     /* strict: sizes differ */
-    QIMG_COMPARE_STATUS,   /* strict: allocation differs at offset */
+    QIMG_COMPARE_CONTENT, /* contents differ at offset */
+    QIMG_COMPARE_SIZE,    /* strict: sizes differ */
+    QIMG_COMPARE_STATUS,  /* strict: allocation differs at offset */
 };
 
 /* Where comparing failed, for qemu-img's exit codes. */
 enum qimg_compare_stage { QIMG_COMPARE_MAPPING, QIMG_COMPARE_READING };
 
+/* Where one of the images takes a range from. */
+struct qimg_compare_side {
+    enum qimg_extent_kind kind;
+    uint32_t layer; /* qimg_image_file() knows its file; of no meaning for UNALLOCATED */
+    bool past_end;  /* the image is shorter: zeros are taken for it */
+};
+
+struct qimg_compare_difference {
+    struct qimg_range range; /* whole sectors, but for the images' ends */
+    enum qimg_compare_verdict why;
+    struct qimg_compare_side side[2]; /* a, b */
+};
+
 struct qimg_compare_options {
     struct qimg_image *a, *b;
     bool strict;
+    /* Told of every difference, in guest order, neighbours of one kind from the same layers as one;
+     * what only one image has is told as SIZE, and as CONTENT where it is not zero. NULL: the first
+     * one decides, and nothing is looked at behind it. */
+    void (*difference)(void *user, const struct qimg_compare_difference *difference);
     qimg_progress_fn progress;
     void *user;
 };
 
 struct qimg_compare_result {
-    enum qimg_compare_verdict verdict;
-    uint64_t offset;               /* of the first differing sector or block status */
-    bool size_mismatch;            /* sizes differ (a warning unless strict) */
-    enum qimg_compare_stage stage; /* set where the call fails */
-    uint64_t proved_bytes;         /* equal by the maps alone, never read */
-    uint64_t read_bytes;           /* read from each side and compared */
+    enum qimg_compare_verdict verdict; /* the first one, whether or not all are told */
+    uint64_t offset;                   /* of the first differing sector or block status */
+    uint64_t different_bytes;          /* contents; all of them only where differences are told */
+    bool size_mismatch;                /* sizes differ (a warning unless strict) */
+    enum qimg_compare_stage stage;     /* set where the call fails */
+    uint64_t proved_bytes;             /* equal by the maps alone, never read */
+    uint64_t read_bytes;               /* read from each side and compared */
 };
 
 QIMG_API int qimg_compare(struct qimg_context *context, const struct qimg_compare_options *options,

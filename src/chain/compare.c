@@ -2,19 +2,26 @@
  *
  * Compare: do two images show the guest the same bytes? Ranges that both maps send to the same
  * bytes of the same file, or that are zero in both, are proved equal without reading. What
- * remains is read side by side through the pipeline; the first difference in guest order decides.
+ * remains is read side by side through the pipeline; the first difference in guest order decides,
+ * unless the caller wants to be told of all.
  */
 #include "bits.h"
+#include "differ.h"
 #include "pair.h"
 #include "run_read.h"
 
 #define SECTOR 512u
 
+/* The plan shows every so many steps that it is alive: a slot may be long in coming. */
+#define STEPS_TO_TELL 4096
+
+DEFINE_VEC(difference_vec, struct qimg_compare_difference)
+
 /* What belongs to one slot of the pipeline. */
 struct batch {
     struct pair_batch pairs;
-    enum qimg_compare_verdict verdict;
-    uint64_t offset; /* of what differs */
+    struct difference_vec unlike; /* of another status, in guest order: the plan's */
+    struct difference_vec found;  /* of other content, likewise: the transform's */
 };
 
 struct compare {
@@ -24,7 +31,16 @@ struct compare {
     struct pair_cursor cursor;
     struct qimg_image *side[2];
     struct batch *batches; /* by slot->index */
+    struct differ differ;
+    uint64_t common; /* bytes that both have */
+    bool ended;      /* nothing behind what is planned can change the verdict */
+    unsigned steps;
 };
+
+static bool wants_all(const struct compare *c)
+{
+    return c->options->difference != NULL;
+}
 
 /* QEMU sees whole sectors; the last one is filled up with zeros. */
 static uint64_t padded_size(const struct qimg_image *image)
@@ -51,10 +67,14 @@ static struct status status_of(const struct qimg_image *image, const struct run 
     };
 }
 
-static bool same_status(const struct status *a, const struct status *b)
+enum likeness { ALIKE, ENDS_DIFFER, UNLIKE };
+
+static enum likeness likeness_of(const struct status *a, const struct status *b)
 {
-    return a->data == b->data && a->zero == b->zero && a->allocated == b->allocated &&
-           a->has_offset == b->has_offset && a->to_end == b->to_end;
+    if (a->data != b->data || a->zero != b->zero || a->allocated != b->allocated ||
+        a->has_offset != b->has_offset)
+        return UNLIKE;
+    return a->to_end == b->to_end ? ALIKE : ENDS_DIFFER;
 }
 
 /* --- planning ------------------------------------------------------------------------------- */
@@ -68,8 +88,10 @@ static int map_failed(struct compare *c, unsigned side, int rc, struct qimg_erro
                      c->side[side]->layers[0].name);
 }
 
-/* The longest range at the cursor in which each side is one run. */
-static int peek_both(struct compare *c, struct run run[2], bool *alike, struct qimg_error *err)
+/* The longest range at the cursor in which each side is one run, and in strict mode, whether they
+ * have one status; what only one image has is not of another status, but of another size. */
+static int peek_both(struct compare *c, struct run run[2], enum likeness *likeness,
+                     struct qimg_error *err)
 {
     unsigned failed;
     const int rc = pair_cursor_peek(&c->cursor, run, &failed, err);
@@ -77,39 +99,87 @@ static int peek_both(struct compare *c, struct run run[2], bool *alike, struct q
         return map_failed(c, failed, rc, err);
     const struct status a = status_of(c->side[0], &run[0]);
     const struct status b = status_of(c->side[1], &run[1]);
-    *alike = same_status(&a, &b);
+    *likeness =
+        c->options->strict && pair_cursor_at(&c->cursor) < c->common ? likeness_of(&a, &b) : ALIKE;
     (void)pair_clip(run);
     return 0;
 }
 
-/* One step of the plan: 1 = go on, 0 = the slot is full (or decided). */
+static struct qimg_compare_side side_of(const struct qimg_image *image, const struct run *run)
+{
+    static const enum qimg_extent_kind kinds[] = {
+        [RUN_UNALLOCATED] = QIMG_UNALLOCATED,
+        [RUN_ZERO] = QIMG_ZERO,
+        [RUN_DATA] = QIMG_DATA,
+        [RUN_COMPRESSED] = QIMG_COMPRESSED,
+    };
+    return (struct qimg_compare_side){
+        .kind = kinds[run->kind],
+        .layer = run->layer,
+        .past_end = run->guest_off >= image->size,
+    };
+}
+
+/* @range lies in both runs. */
+static int push_difference(const struct compare *c, struct difference_vec *to,
+                           enum qimg_compare_verdict why, struct qimg_range range,
+                           const struct run run[2])
+{
+    const struct qimg_compare_difference difference = {
+        .range = range,
+        .why = why,
+        .side = { side_of(c->side[0], &run[0]), side_of(c->side[1], &run[1]) },
+    };
+    return difference_vec_push(to, difference);
+}
+
+/* The next @len bytes are of another status; 0: QEMU says so, but nothing is to be told. */
+static int note_unlike(struct compare *c, struct batch *batch, const struct run run[2],
+                       uint64_t len, struct qimg_error *err)
+{
+    const struct qimg_range range = { .off = pair_cursor_at(&c->cursor), .len = len };
+
+    c->ended = !wants_all(c);
+    if (push_difference(c, &batch->unlike, QIMG_COMPARE_STATUS, range, run) < 0)
+        return qimg_fail_memory(err);
+    return 0;
+}
+
+static int show_life(struct compare *c, struct qimg_error *err)
+{
+    return ++c->steps % STEPS_TO_TELL == 0 ? copy_tell(&c->job, err) : 0;
+}
+
+/* One step of the plan: 1 = go on, 0 = the slot is full. */
 static int plan_step(struct compare *c, struct copy_slot *slot, struct batch *batch,
                      struct qimg_error *err)
 {
     struct run run[2];
-    bool alike = false;
+    enum likeness likeness = ALIKE;
 
-    TRY(peek_both(c, run, &alike, err));
-    if (c->options->strict && !alike) {
-        if (batch->pairs.used > 0)
-            return 0;
-        batch->verdict = QIMG_COMPARE_STATUS;
-        batch->offset = pair_cursor_at(&c->cursor);
+    TRY(peek_both(c, run, &likeness, err));
+    const bool proved = pair_proved_equal(c->side[0], c->side[1], run);
+    const uint64_t len = proved ? run[0].len : pair_batch_room(&batch->pairs, slot, run);
+    if (len == 0 || batch->unlike.count == COPY_PIECES)
         return 0;
-    }
-    if (pair_proved_equal(c->side[0], c->side[1], run)) {
-        c->result->proved_bytes += run[0].len;
-        c->job.done += run[0].len;
-        pair_cursor_advance(&c->cursor, run[0].len);
+    if (likeness != ALIKE)
+        TRY(note_unlike(c, batch, run, likeness == UNLIKE ? len : 0, err));
+    if (c->ended)
         return 1;
-    }
-    const uint64_t len = pair_batch_room(&batch->pairs, slot, run);
-    if (len == 0)
-        return 0;
-    if (pair_batch_add(&batch->pairs, slot, run, len) < 0)
+    if (proved) {
+        c->result->proved_bytes += len;
+        c->job.done += len;
+    } else if (pair_batch_add(&batch->pairs, slot, run, len) < 0) {
         return qimg_fail_memory(err);
+    }
     pair_cursor_advance(&c->cursor, len);
+    TRY(show_life(c, err));
     return 1;
+}
+
+static bool is_empty(const struct batch *batch)
+{
+    return batch->pairs.used == 0 && batch->unlike.count == 0;
 }
 
 static int plan_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_error *err)
@@ -119,45 +189,108 @@ static int plan_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_e
     int rc = 1;
 
     pair_batch_clear(&batch->pairs);
-    batch->verdict = QIMG_COMPARE_IDENTICAL;
-    while (rc > 0 && !pair_cursor_at_end(&c->cursor))
+    batch->unlike.count = 0;
+    batch->found.count = 0;
+    while (rc > 0 && !c->ended && !pair_cursor_at_end(&c->cursor))
         rc = plan_step(c, slot, batch, err);
     /* What lies before a failure comes first; the failure will be there again. */
-    if (rc < 0 && batch->pairs.used == 0)
+    if (rc == -ECANCELED || (rc < 0 && is_empty(batch)))
         return rc;
     if (pair_batch_fetch(&batch->pairs, slot, c->side) < 0)
         return qimg_fail_memory(err);
-    return batch->pairs.used > 0 || batch->verdict != QIMG_COMPARE_IDENTICAL;
+    return !is_empty(batch);
 }
 
 /* --- comparing ------------------------------------------------------------------------------ */
 
-static int compare_slot(const struct copy_job *job, struct copy_slot *slot)
+/* How far from @at on the sectors of @pair are all equal, or all different. */
+static uint64_t end_of_alike(const struct pair *pair, uint64_t at, bool equal)
 {
-    struct batch *batch = &((const struct compare *)job)->batches[slot->index];
-    const struct pair_vec *pairs = &batch->pairs.pairs;
+    while (at < pair->len && pair_equal(pair, at, min_u64(SECTOR, pair->len - at)) == equal)
+        at += min_u64(SECTOR, pair->len - at);
+    return at;
+}
 
-    for (size_t i = 0; i < pairs->count; i++) {
-        const struct pair *pair = &pairs->items[i];
-        if (pair_equal(pair, 0, pair->len))
-            continue;
-        uint64_t at = 0;
-        while (pair_equal(pair, at, min_u64(SECTOR, pair->len - at)))
-            at += SECTOR;
-        batch->verdict = QIMG_COMPARE_CONTENT;
-        batch->offset = pair->off + at;
+/* Finds the first difference of @pair, or all. */
+static int compare_pair(const struct compare *c, const struct pair *pair,
+                        struct difference_vec *found)
+{
+    uint64_t at = 0;
+
+    if (pair_equal(pair, 0, pair->len))
         return 0;
+    while ((at = end_of_alike(pair, at, true)) < pair->len) {
+        const uint64_t end = end_of_alike(pair, at, false);
+        const struct qimg_range range = { .off = pair->off + at, .len = end - at };
+        TRY(push_difference(c, found, QIMG_COMPARE_CONTENT, range, pair->run));
+        if (!wants_all(c))
+            return 0;
+        at = end;
     }
     return 0;
 }
 
+static int compare_slot(const struct copy_job *job, struct copy_slot *slot)
+{
+    const struct compare *c = (const struct compare *)job;
+    struct batch *batch = &c->batches[slot->index];
+    const struct pair_vec *pairs = &batch->pairs.pairs;
+
+    for (size_t i = 0; i < pairs->count; i++) {
+        TRY(compare_pair(c, &pairs->items[i], &batch->found));
+        if (!wants_all(c) && batch->found.count > 0)
+            return 0;
+    }
+    return 0;
+}
+
+static uint64_t end_of(const struct qimg_compare_difference *difference)
+{
+    return difference->range.off + difference->range.len;
+}
+
+/* Tells of @unlike where the content is the same: of the rest, found[*next] and its followers tell.
+ * The status is looked at first, and decides where both differ. */
+static void add_unlike(struct differ *differ, const struct qimg_compare_difference *unlike,
+                       const struct difference_vec *found, size_t *next)
+{
+    struct qimg_compare_difference part = *unlike;
+    uint64_t at = part.range.off;
+
+    differ_decide(differ, QIMG_COMPARE_STATUS, at);
+    while (at < end_of(unlike)) {
+        const struct qimg_compare_difference *content =
+            *next < found->count ? &found->items[*next] : NULL;
+        const bool inside = content && content->range.off < end_of(unlike);
+        part.range.off = at;
+        part.range.len = (inside ? content->range.off : end_of(unlike)) - at;
+        if (part.range.len > 0)
+            differ_add(differ, &part);
+        at = end_of(inside ? content : unlike);
+        if (inside)
+            differ_add(differ, &found->items[(*next)++]);
+    }
+}
+
+static void add_differences(struct differ *differ, const struct batch *batch)
+{
+    const struct difference_vec *found = &batch->found;
+    size_t next = 0;
+
+    for (size_t i = 0; i < batch->unlike.count; i++) {
+        const struct qimg_compare_difference *unlike = &batch->unlike.items[i];
+        while (next < found->count && found->items[next].range.off < unlike->range.off)
+            differ_add(differ, &found->items[next++]);
+        add_unlike(differ, unlike, found, &next);
+    }
+    while (next < found->count)
+        differ_add(differ, &found->items[next++]);
+}
+
 static int read_failed(struct compare *c, const struct copy_slot *slot, struct qimg_error *err)
 {
-    const struct copy_piece *failed = slot->pieces.items;
+    const struct copy_piece *failed = &slot->pieces.items[slot->failed_piece];
 
-    for (size_t i = 0; i < slot->pieces.count; i++)
-        if (slot->pieces.items[i].off == slot->failed_off)
-            failed = &slot->pieces.items[i];
     c->result->stage = QIMG_COMPARE_READING;
     return qimg_fail_errno(err, -slot->result, "Error while reading offset %llu of %s",
                            (unsigned long long)slot->failed_off, failed->image->layers[0].name);
@@ -166,14 +299,12 @@ static int read_failed(struct compare *c, const struct copy_slot *slot, struct q
 static int finish_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_error *err)
 {
     struct compare *c = (struct compare *)job;
-    const struct batch *batch = &c->batches[slot->index];
 
     if (slot->result < 0)
         return read_failed(c, slot, err);
     c->result->read_bytes += slot->work;
-    c->result->verdict = batch->verdict;
-    c->result->offset = batch->offset;
-    return batch->verdict == QIMG_COMPARE_IDENTICAL ? 0 : 1;
+    add_differences(&c->differ, &c->batches[slot->index]);
+    return differ_decided(&c->differ) && !wants_all(c);
 }
 
 /* --- the job -------------------------------------------------------------------------------- */
@@ -199,10 +330,22 @@ static int run_job(struct compare *c, uint64_t end, struct qimg_error *err)
     if (!c->batches)
         return qimg_fail_memory(err);
     int rc = copy_run(&c->job, err);
-    for (unsigned i = 0; i < c->job.window; i++)
+    for (unsigned i = 0; i < c->job.window; i++) {
         pair_batch_release(&c->batches[i].pairs);
+        difference_vec_release(&c->batches[i].unlike);
+        difference_vec_release(&c->batches[i].found);
+    }
     free(c->batches);
+    differ_end(&c->differ);
     return rc;
+}
+
+/* What only the longer one has, to the byte; nothing where QEMU sees as many sectors. */
+static struct qimg_range tail_of(const struct qimg_image *a, const struct qimg_image *b)
+{
+    const uint64_t from = min_u64(a->size, b->size), to = max_u64(a->size, b->size);
+    const bool differ = padded_size(a) != padded_size(b);
+    return (struct qimg_range){ .off = from, .len = differ ? to - from : 0 };
 }
 
 int qimg_compare(struct qimg_context *context, const struct qimg_compare_options *options,
@@ -213,18 +356,20 @@ int qimg_compare(struct qimg_context *context, const struct qimg_compare_options
                          .result = out,
                          .side = { options->a, options->b } };
     const uint64_t size_a = padded_size(options->a), size_b = padded_size(options->b);
-    const uint64_t common = min_u64(size_a, size_b);
 
     *out = (struct qimg_compare_result){ .verdict = QIMG_COMPARE_IDENTICAL };
+    differ_init(&c.differ, options, out, tail_of(options->a, options->b));
     if (options->strict && size_a != size_b) {
-        out->verdict = QIMG_COMPARE_SIZE;
+        differ_decide(&c.differ, QIMG_COMPARE_SIZE, 0);
         out->size_mismatch = true;
-        return 0;
+        if (!options->difference)
+            return 0;
     }
+    c.common = min_u64(size_a, size_b);
     int rc = run_job(&c, max_u64(size_a, size_b), err);
 
     /* QEMU says so once the common part was found equal. */
-    out->size_mismatch =
-        size_a != size_b && (out->verdict == QIMG_COMPARE_IDENTICAL || out->offset >= common);
+    if (size_a != size_b && (out->verdict == QIMG_COMPARE_IDENTICAL || out->offset >= c.common))
+        out->size_mismatch = true;
     return rc;
 }

@@ -69,6 +69,7 @@ static void slot_clear(struct copy_slot *slot)
     slot->result = 0;
     slot->write_failed = false;
     slot->failed_off = 0;
+    slot->failed_piece = 0;
     slot->changes_begun = 0;
     atomic_store(&slot->settled, false);
     slot->stage = COPY_FREE;
@@ -166,7 +167,7 @@ static void read_done(struct io_request *request)
     if (request->result < 0) {
         const size_t first =
             request->op == IO_CALL ? request->off : (size_t)(request - slot->requests);
-        copy_slot_fail(slot, slot->pieces.items[first].off, request->result, false);
+        copy_slot_fail_read(slot, first, request->result);
     }
     if (--slot->pending == 0)
         stage_transform(slot);

@@ -82,6 +82,7 @@ struct copy_slot {
     int result;          /* 0 or -errno */
     bool write_failed;   /* false: reading (or transform) did */
     uint64_t failed_off; /* in the job's space */
+    size_t failed_piece; /* reading: which of them */
 
     /* The pipeline's own. */
     enum copy_stage stage;

@@ -18,6 +18,19 @@ void copy_slot_fail(struct copy_slot *slot, uint64_t off, int result, bool writi
     slot->write_failed = writing;
 }
 
+void copy_slot_fail_read(struct copy_slot *slot, size_t piece, int result)
+{
+    const uint64_t off = slot->pieces.items[piece].off;
+
+    if (slot->result < 0 && slot->failed_off == off && slot->failed_piece <= piece)
+        return;
+    if (slot->result < 0 && slot->failed_off < off)
+        return;
+    slot->result = result;
+    slot->failed_off = off;
+    slot->failed_piece = piece;
+}
+
 static bool continues(const struct copy_piece *a, const struct copy_piece *b)
 {
     return !b->done && b->run.kind == RUN_DATA && b->image == a->image &&
@@ -59,7 +72,7 @@ int copy_pieces_read(struct copy_slot *slot, size_t first, size_t end)
         struct copy_piece *piece = &slot->pieces.items[i];
         int rc = run_read(piece->image, &piece->run, piece->buf);
         if (rc < 0 && !slot->job->salvage) {
-            copy_slot_fail(slot, piece->off, rc, false);
+            copy_slot_fail_read(slot, i, rc);
             return rc;
         }
         if (rc < 0)

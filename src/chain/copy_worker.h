@@ -22,4 +22,8 @@ size_t copy_group(const struct copy_slot *slot, size_t first, struct run *merged
 /* Notes a failure at @off; the lowest offset wins. */
 void copy_slot_fail(struct copy_slot *slot, uint64_t off, int result, bool writing);
 
+/* The same where the piece with index @piece could not be read; of two that are fetched for one
+ * offset, the first one fails. */
+void copy_slot_fail_read(struct copy_slot *slot, size_t piece, int result);
+
 #endif

@@ -7,7 +7,6 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/base/str.c": "through every message; tests/unit/base/test_fail.c",
     "src/chain/cache_mode.c": "each name: tests/cli/test_engines.py, compat/test_compare.py",
     "src/chain/context.c": "every test of src/chain makes one; tests/cli/test_engines.py",
-    "src/chain/doctor_fingerprint.c": "tests/cli/test_chain_seal.py",
     "src/chain/doctor_image.c": "tests/unit/chain/test_doctor.c",
     "src/chain/doctor_reference.c": "tests/unit/chain/test_doctor.c",
     "src/chain/explain.c": "tests/corpus, by its words",

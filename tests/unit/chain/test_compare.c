@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "build_qcow2.h"
@@ -125,6 +126,98 @@ Test(compare, what_both_take_from_one_place_is_never_read)
     built_release(&plain);
     built_release(&other);
     sim_rig_free(rig);
+}
+
+/* --- all differences ------------------------------------------------------------------------ */
+
+static char told[1024];
+
+static void note(void *user, const struct qimg_compare_difference *d)
+{
+    static const char *const why[] = { "same", "content", "size", "status" };
+    const size_t len = strlen(told);
+
+    (void)user;
+    (void)snprintf(told + len, sizeof(told) - len, "%s %g+%g; ", why[d->why],
+                   (double)d->range.off / BLOCK, (double)d->range.len / BLOCK);
+}
+
+static const struct {
+    const char *a, *b;
+    bool strict;
+    enum qimg_compare_verdict verdict;
+    uint64_t offset;
+    const char *told; /* in blocks */
+} all_cases[] = {
+    { "ab.c", "ab.c", true, QIMG_COMPARE_IDENTICAL, 0, "" },
+    { "abcdefgh", "aXXdefgX", false, QIMG_COMPARE_CONTENT, BLOCK, "content 1+2; content 7+1; " },
+    { "ab..cd", "abX.cX", false, QIMG_COMPARE_CONTENT, 2 * BLOCK, "content 2+1; content 5+1; " },
+    { "abc", "abc.d.", false, QIMG_COMPARE_CONTENT, 4 * BLOCK, "size 3+3; content 4+1; " },
+    { "Xbc", "abc..", false, QIMG_COMPARE_CONTENT, 0, "content 0+1; size 3+2; " },
+    { "abc", "abc..", false, QIMG_COMPARE_IDENTICAL, 0, "size 3+2; " },
+    { "abc", "abX..", true, QIMG_COMPARE_SIZE, 0, "content 2+1; size 3+2; " },
+    { "a0c", "a.c", true, QIMG_COMPARE_STATUS, 0, "status 1+1; " }, /* the verdict is QEMU's */
+    { "a0bc.", "a.bX.", true, QIMG_COMPARE_STATUS, BLOCK, "status 1+1; content 3+1; " },
+    { "a00c.", "a..X.", true, QIMG_COMPARE_STATUS, BLOCK, "status 1+2; content 3+1; " },
+    { "axbc.", "a.bc.", true, QIMG_COMPARE_STATUS, BLOCK, "content 1+1; " }, /* looked at first */
+};
+
+Test(compare, all_differences_are_told_and_the_verdict_stays)
+{
+    for (size_t i = 0; i < sizeof(all_cases) / sizeof(all_cases[0]); i++) {
+        struct sim_rig *rig = sim_rig_new(&(struct io_sim_options){ .seed = i });
+        struct qimg_compare_result got;
+        struct qimg_error err;
+
+        sim_rig_raw(rig, "a", all_cases[i].a);
+        sim_rig_raw(rig, "b", all_cases[i].b);
+        struct qimg_image *a = sim_rig_open(rig, "a", NULL), *b = sim_rig_open(rig, "b", NULL);
+        const struct qimg_compare_options options = {
+            .a = a, .b = b, .strict = all_cases[i].strict, .difference = note
+        };
+        *told = '\0';
+        qimg_error_clear(&err);
+        cr_expect_eq(qimg_compare(rig->context, &options, &got, &err), 0, "%s", err.text);
+        cr_expect_str_eq(told, all_cases[i].told, "%zu: %s", i, told);
+        cr_expect_eq(got.verdict, all_cases[i].verdict, "%zu: %d", i, got.verdict);
+        cr_expect_eq(got.offset, all_cases[i].offset, "%zu: %lu", i, (unsigned long)got.offset);
+        qimg_image_close(a);
+        qimg_image_close(b);
+        sim_rig_free(rig);
+    }
+}
+
+static int stop(void *user, uint64_t done, uint64_t total)
+{
+    (void)user, (void)done, (void)total;
+    return 1;
+}
+
+/* Maps of a million runs that are alike fill no slot for a long time. */
+Test(compare, a_long_plan_can_be_cancelled)
+{
+    enum { CLUSTERS = 8192 };
+    struct build_cluster *clusters = calloc(CLUSTERS / 2, sizeof(*clusters));
+    for (uint32_t i = 0; i < CLUSTERS / 2; i++)
+        clusters[i] = (struct build_cluster){ .index = 2 * i, .kind = BUILD_ZERO };
+    struct built built = build_qcow2(&(struct build_qcow2){ .size = CLUSTERS * UINT64_C(512),
+                                                            .cluster_bits = 9,
+                                                            .clusters = clusters,
+                                                            .cluster_count = CLUSTERS / 2 });
+    struct sim_rig *rig = sim_rig_new(NULL);
+    struct qimg_compare_result got;
+    struct qimg_error err;
+
+    qimg_error_clear(&err);
+    cr_assert_eq(io_sim_put(rig->engine, "a", built.bytes, built.len, built.len), 0);
+    struct qimg_image *a = sim_rig_open(rig, "a", "qcow2"), *b = sim_rig_open(rig, "a", "qcow2");
+    const struct qimg_compare_options options = { .a = a, .b = b, .progress = stop };
+    cr_expect_eq(qimg_compare(rig->context, &options, &got, &err), -ECANCELED);
+    qimg_image_close(a);
+    qimg_image_close(b);
+    built_release(&built);
+    sim_rig_free(rig);
+    free(clusters);
 }
 
 Test(compare, read_errors_name_file_and_offset)
