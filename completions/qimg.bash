@@ -20,7 +20,7 @@ _qimg_options() {
         -S --sparse-size -n --no-create --target-is-zero -U --force-share -r --rate-limit
         -m --parallel -W --oob-writes -C --copy-range-offloading --sync -p --progress --progress=json -q --quiet" ;;
     create) echo "$common -f --format -o --options -b --backing -B --backing-format -u --backing-unsafe
-        --fingerprint --fingerprint-content -q --quiet" ;;
+        --fingerprint --fingerprint-content --sync -q --quiet" ;;
     info) echo "$common -f --format --image-opts --backing-chain -U --force-share -t --cache --limits --output" ;;
     io) echo "$common -c --cmd -f --format --image-opts -r --read-only -n --nocache -t --cache -U --force-share
         -m --misalign -s --snapshot -C --copy-on-read -k --native-aio -i --aio -d --discard -T --trace -V --version" ;;

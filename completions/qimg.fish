@@ -163,6 +163,7 @@ complete -c qimg -n '__fish_seen_subcommand_from create' -s B -l backing-format 
 complete -c qimg -n '__fish_seen_subcommand_from create' -s u -l backing-unsafe -d 'do not open BACKING_FILE'
 complete -c qimg -n '__fish_seen_subcommand_from create' -l fingerprint -d 'record what BACKING_FILE is now'
 complete -c qimg -n '__fish_seen_subcommand_from create' -l fingerprint-content -d 'the same, with a digest of all its content'
+complete -c qimg -n '__fish_seen_subcommand_from create' -l sync -d 'do not end before FILE and its name are on stable storage'
 complete -c qimg -n '__fish_seen_subcommand_from create' -s q -l quiet -d 'print errors only'
 complete -c qimg -n '__fish_seen_subcommand_from create' -l object -x -d 'accepted for compatibility, not used'
 complete -c qimg -n '__fish_seen_subcommand_from create' -l allow-probe -d 'go by the content of a backing file whose format is not recorded'

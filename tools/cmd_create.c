@@ -10,7 +10,7 @@
 
 struct create_args {
     const char *format, *backing, *backing_format;
-    bool unchecked, fingerprint, fingerprint_content, quiet;
+    bool unchecked, sync, fingerprint, fingerprint_content, quiet;
     struct args_options options;
 };
 
@@ -34,6 +34,8 @@ static const struct opt_row rows[] = {
       offsetof(struct create_args, fingerprint), NULL },
     { OPT_FLAG, 0, "fingerprint-content", NULL, "the same, with a digest of all its content",
       offsetof(struct create_args, fingerprint_content), NULL },
+    { OPT_FLAG, 0, "sync", NULL, "do not end before FILE and its name are on stable storage",
+      offsetof(struct create_args, sync), NULL },
     OPT_QUIET_ROW(struct create_args),
     OPT_OBJECT_ROW,
     { OPT_OPERAND, 0, "FILE", NULL, "the image to create; an existing file is overwritten", 0,
@@ -64,6 +66,7 @@ static int create(struct tool *tool, const struct create_args *args, const char 
         .backing_name = args->backing,
         .backing_format = args->backing_format,
         .backing_unchecked = args->unchecked,
+        .sync = args->sync,
         .fingerprint = args->fingerprint,
         .fingerprint_content = args->fingerprint_content,
         .has_size = size != NULL,

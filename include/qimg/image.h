@@ -97,6 +97,7 @@ struct qimg_create_options {
     const char *backing_name; /* NULL = none (may also come from options) */
     const char *backing_format;
     bool backing_unchecked;   /* -u: the backing file is not opened; needs a size */
+    bool sync;                /* durable on return, and its name */
     bool fingerprint;         /* record what the backing file is now (fingerprint.h) ... */
     bool fingerprint_content; /* ... with a digest of its content; implies the former */
     bool has_size;
@@ -109,7 +110,8 @@ struct qimg_create_options {
     void *user;
 };
 
-/* Makes an image: on success whole and durable, on failure gone if this call made it. */
+/* Makes an image: on success whole, on failure gone if this call made it. A crash meanwhile, or
+ * after it where sync was not asked for, leaves a whole image or one without a header. */
 QIMG_API int qimg_create(struct qimg_context *context, const char *name,
                          const struct qimg_create_options *options, struct qimg_error *err);
 

@@ -5,7 +5,8 @@
  * (1) Nothing is touched before all options and combinations are checked and announced.
  * (2) An existing file is emptied only once the locks of all files are held, and keeps its inode.
  * (3) What fails is unlinked if this call made it, else left empty; never half a file.
- * (4) The files, and the directories in which they are new, are durable on return.
+ * (4) A crash leaves no image or a whole one. Whether it is durable on return, and its name with
+ *     it, is the caller's wish: cp asks for neither.
  */
 #include <string.h>
 
@@ -147,11 +148,14 @@ static int create_failed(const char *name, int code, struct qimg_error *err)
 }
 
 /* (4) */
-static int keep(struct new_file *new, struct qimg_error *err)
+static int make_durable(struct new_file *new, struct qimg_error *err)
 {
-    int rc = 0;
-
-    if (new->file &&new->file->created)
+    if (!new->file)
+        return 0;
+    int rc = io_sync(new->file);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "Could not flush file to disk");
+    if (new->file->created)
         rc = io_sync_directory(new->context->engine, new->path);
     return rc < 0 ? qimg_fail_errno(err, -rc, "Could not flush the directory of '%s'", new->name)
                   : 0;
@@ -195,7 +199,8 @@ static bool is_further_down(const struct new_file *new, const struct qimg_image 
 {
     struct qimg_image *whole;
     struct qimg_error unheard;
-    if (!backing || new->context->gate.policy == QIMG_POLICY_QEMU)
+    const bool is_new = new->file->created; /* nothing can stand on it */
+    if (!backing || is_new || new->context->gate.policy == QIMG_POLICY_QEMU)
         return false;
 
     const struct qimg_open_options how = {
@@ -245,6 +250,7 @@ struct job {
     struct create_spec spec;
     const struct format_ops *format;
     struct qimg_image *backing; /* NULL = none, or not to be opened */
+    bool durable;
 };
 
 static int check_identity(const struct new_file *new, const struct job *job, struct qimg_error *err)
@@ -295,8 +301,10 @@ static int make(struct job *job, struct qimg_error *err)
     if (job->spec.data_file_name)
         TRY(empty_file(&job->data, err));
     TRY(job->format->create(job->image.file, job->data.file, &job->spec, err));
-    TRY(keep(&job->data, err));
-    return keep(&job->image, err);
+    if (!job->durable)
+        return 0;
+    TRY(make_durable(&job->data, err));
+    return make_durable(&job->image, err);
 }
 
 static void job_release(struct job *job)
@@ -375,6 +383,7 @@ int qimg_create(struct qimg_context *context, const char *name,
     struct job job = {
         .image = { .context = context, .name = name },
         .data = { .context = context },
+        .durable = asked->sync,
     };
 
     int rc = create_options_init(&options, asked->format, err);

@@ -149,7 +149,8 @@ struct format_ops {
     int (*check)(struct image *image, const struct check_request *request,
                  struct qimg_check_result *result, struct qimg_error *err);
 
-    /* Lays out a new image in the empty @file (and @data_file, may be NULL): see create.h. */
+    /* Lays out a new image in the empty @file (and @data_file, may be NULL), so that a crash leaves
+     * none or a whole one; durable once the caller has synced both. */
     int (*create)(struct io_file *file, struct io_file *data_file, const struct create_spec *spec,
                   struct qimg_error *err);
 

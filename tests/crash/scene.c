@@ -75,6 +75,7 @@ static void create(struct stage *s)
     if (spec.data_file_name)
         must(io_file_open(s->engine, "data", &how, &data), "create");
     must(qcow2_create(file, data, &spec, &err), s->layout->name);
+    must(io_sync(file), "sync");
     io_file_close(file);
     io_file_close(data);
 }

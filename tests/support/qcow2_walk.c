@@ -77,6 +77,7 @@ struct io_engine *walk_fresh(const struct walk_layout *l, uint64_t seed)
     if (spec.data_file_name)
         must(io_file_open(engine, "data", &how, &data), "open");
     must(qcow2_create(file, data, &spec, &err), l->title);
+    must(io_sync(file), "sync");
     io_file_close(file);
     io_file_close(data);
     must(io_sync_directory(engine, "disk"), "directory");

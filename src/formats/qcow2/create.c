@@ -9,7 +9,8 @@
  * cluster up to the end has refcount 1, so each table follows from the plan alone and is written
  * as a stream, in pieces of bounded size.
  *
- * (1) Cluster 0 is written last, after a sync, and synced itself: a half-made file has no magic.
+ * (1) Cluster 0 is written last, after a sync: a half-made file has no magic. Syncing it is up to
+ *     the caller.
  * (2) The file is as long as QEMU makes it: an L1 table at its end is not padded.
  * (3) What is not written reads as zeros: the file was empty. A device is zeroed explicitly.
  */
@@ -387,7 +388,5 @@ int qcow2_create(struct io_file *file, struct io_file *data_file, const struct c
     TRY(write_body(file, data_file, &plan, err));
 
     rc = io_write_exact(file, 0, cluster, spec->cluster_size); /* (1) */
-    if (rc == 0)
-        rc = io_sync(file);
     return rc < 0 ? qimg_fail_errno(err, -rc, "Could not write qcow2 header") : 0;
 }

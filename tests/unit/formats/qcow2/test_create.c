@@ -311,7 +311,9 @@ Test(qcow2_create, a_power_cut_leaves_a_whole_image_or_none)
         struct io_file *file = empty_file(engine, NAME);
         cr_assert_eq(io_sync_directory(engine, NAME), 0);
         io_sim_stop_after(engine, io_sim_operations(engine) + n);
-        const int rc = qcow2_create(file, NULL, &spec, &err);
+        int rc = qcow2_create(file, NULL, &spec, &err);
+        if (rc == 0)
+            rc = io_sync(file);
         for (uint64_t seed = 0; seed < 8; seed++) {
             const struct io_sim_cut cut = { .survivors = seed ? IO_SIM_RANDOM : IO_SIM_NONE,
                                             .seed = seed,
