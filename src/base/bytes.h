@@ -116,7 +116,9 @@ static inline void write_zeros(struct writer *w, size_t len)
 
 static inline void write_u8(struct writer *w, uint8_t v)
 {
-    write_bytes(w, &v, 1);
+    uint8_t *p = write_room(w, 1);
+    if (p)
+        *p = v;
 }
 
 #define DEFINE_WRITE(bits, order)                                                 \
