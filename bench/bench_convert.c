@@ -9,44 +9,23 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
-#include "qimg/qimg.h"
+#include "bench_common.h"
 
-static double now_ms(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
+/* NULL: not given. */
 static const char *value_of(int argc, char **argv, const char *key)
 {
-    const size_t len = strlen(key);
+    const char *value = NULL;
 
-    for (int i = 3; i < argc; i++)
-        if (strncmp(argv[i], key, len) == 0 && argv[i][len] == '=')
-            return argv[i] + len + 1;
-    return NULL;
+    for (int i = 3; i < argc && !value; i++)
+        value = bench_value(argv[i], key);
+    return value;
 }
 
 static enum qimg_cache cache_of(const char *text, enum qimg_cache otherwise)
 {
-    enum qimg_cache cache = otherwise;
-
-    if (text && qimg_cache_parse(text, &cache) < 0)
-        errx(2, "no cache mode %s", text);
-    return cache;
-}
-
-static enum qimg_engine engine_of(const char *text)
-{
-    if (text && strcmp(text, "io_uring") == 0)
-        return QIMG_ENGINE_IO_URING;
-    return text && strcmp(text, "threads") == 0 ? QIMG_ENGINE_THREADS : QIMG_ENGINE_AUTO;
+    return text ? bench_cache(text) : otherwise;
 }
 
 int main(int argc, char **argv)
@@ -61,7 +40,10 @@ int main(int argc, char **argv)
         errx(2, "usage: bench_convert SOURCE TARGET [option=value ...]");
     const char *parallel = value_of(argc, argv, "parallel");
     const char *sparse = value_of(argc, argv, "sparse");
-    const struct qimg_context_options how = { .engine = engine_of(value_of(argc, argv, "engine")) };
+    const char *engine = value_of(argc, argv, "engine");
+    const struct qimg_context_options how = {
+        .engine = engine ? bench_engine(engine) : QIMG_ENGINE_AUTO,
+    };
     const struct qimg_open_options open = {
         .cache = cache_of(value_of(argc, argv, "sources"), QIMG_CACHE_WRITEBACK),
         .share = QIMG_SHARE_SOURCE,
@@ -75,12 +57,12 @@ int main(int argc, char **argv)
         .parallel = parallel ? (unsigned)strtoul(parallel, NULL, 0) : 0,
     };
 
-    const double start = now_ms();
+    const double start = bench_now_ms();
     if (qimg_context_new(&how, &context, &e) < 0 ||
         qimg_image_open(context, argv[1], &open, &source, &e) < 0 ||
         qimg_convert(context, &options, &e) < 0)
         errx(1, "%s", e.text);
-    const double ms = now_ms() - start;
+    const double ms = bench_now_ms() - start;
     qimg_context_stats(context, &s);
     (void)getrusage(RUSAGE_SELF, &usage);
     printf("{\"ms\": %.3f, \"peak_kib\": %ld, \"submits\": %" PRIu64 ", \"max_in_flight\": %" PRIu64

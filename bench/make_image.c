@@ -5,11 +5,11 @@
  * arguments give the same files. Layout of each: header, refcount table, refcount blocks, L1,
  * L2 tables, data; version 3, 64 KiB clusters, 16-bit refcounts, all counts right.
  *
- *     make_image PREFIX DEPTH SIZE_MIB CLUSTERS [sparse] [seed=N]
+ *     make_image PREFIX DEPTH SIZE_MIB CLUSTERS [sparse] [seed=N] [backing=NAME]
  *
  * writes PREFIX0.qcow2 (the base) to PREFIX<DEPTH-1>.qcow2 (the top); CLUSTERS is how many guest
  * clusters have data, over all layers together. sparse: data clusters are holes in the files
- * (for map, which does not read them).
+ * (for map, which does not read them). backing: what the base itself lies on, a qcow2 image.
  */
 #include <endian.h>
 #include <err.h>
@@ -34,6 +34,7 @@ struct plan {
     uint64_t data_clusters;
     bool sparse;
     uint64_t seed;
+    const char *backing;
 };
 
 struct image {
@@ -225,7 +226,8 @@ static int by_number(const void *a, const void *b)
 int main(int argc, char **argv)
 {
     if (argc < 5)
-        errx(2, "usage: make_image PREFIX DEPTH SIZE_MIB CLUSTERS [sparse] [seed=N]");
+        errx(2,
+             "usage: make_image PREFIX DEPTH SIZE_MIB CLUSTERS [sparse] [seed=N] [backing=NAME]");
     struct plan plan = {
         .prefix = argv[1],
         .depth = (unsigned)strtoul(argv[2], NULL, 0),
@@ -237,6 +239,8 @@ int main(int argc, char **argv)
         plan.sparse |= strcmp(argv[i], "sparse") == 0;
         if (strncmp(argv[i], "seed=", 5) == 0)
             plan.seed += strtoull(argv[i] + 5, NULL, 0);
+        if (strncmp(argv[i], "backing=", 8) == 0)
+            plan.backing = argv[i] + 8;
     }
     if (plan.depth == 0 || plan.data_clusters > plan.guest_clusters)
         errx(2, "nothing to make");
@@ -255,7 +259,7 @@ int main(int argc, char **argv)
         qsort(order + done, end - done, sizeof(*order), by_number);
         for (; done < end; done++)
             image_add(&image, &plan, order[done], &random);
-        image_close(&image, &plan, layer ? backing : NULL);
+        image_close(&image, &plan, layer ? backing : plan.backing);
         (void)snprintf(backing, sizeof(backing), "%s%u.qcow2", slash ? slash + 1 : plan.prefix,
                        layer);
     }
