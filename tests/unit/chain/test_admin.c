@@ -20,9 +20,9 @@ static struct qimg_image *open_writable(struct sim_rig *rig, const char *name, c
 
 static void create(struct sim_rig *rig, const char *name)
 {
-    const struct qimg_create_options options = { .format = "qcow2",
-                                                 .has_size = true,
-                                                 .size = 1 << 20 };
+    const struct qimg_create_options options = {
+        .format = "qcow2", .sync = true, .has_size = true, .size = 1 << 20
+    };
     struct qimg_error err;
 
     cr_assert_eq(qimg_create(rig->context, name, &options, &err), 0, "%s", err.text);

@@ -24,9 +24,9 @@ static int amend(struct sim_rig *rig, const char *key, const char *value, struct
 
 static struct sim_rig *rig_with_disk(void)
 {
-    const struct qimg_create_options options = { .format = "qcow2",
-                                                 .has_size = true,
-                                                 .size = 1 << 20 };
+    const struct qimg_create_options options = {
+        .format = "qcow2", .sync = true, .has_size = true, .size = 1 << 20
+    };
     struct sim_rig *rig = sim_rig_new(NULL);
     struct qimg_error err;
 

@@ -9,7 +9,9 @@
 
 static struct qimg_image *open_new(struct sim_rig *rig, const char *format, bool writable)
 {
-    const struct qimg_create_options create = { .format = format, .has_size = true, .size = MiB };
+    const struct qimg_create_options create = {
+        .format = format, .sync = true, .has_size = true, .size = MiB
+    };
     const struct qimg_open_options how = { .format = format, .writable = writable };
     struct qimg_image *image;
     struct qimg_error err;
@@ -89,7 +91,9 @@ Test(bitmap, merges_across_images)
 {
     struct sim_rig *rig = sim_rig_new(NULL);
     struct qimg_image *image = open_new(rig, "qcow2", true), *other;
-    const struct qimg_create_options create = { .format = "qcow2", .has_size = true, .size = MiB };
+    const struct qimg_create_options create = {
+        .format = "qcow2", .sync = true, .has_size = true, .size = MiB
+    };
     const struct qimg_open_options how = { .format = "qcow2", .writable = true };
     struct qimg_error err;
     struct qimg_info info;

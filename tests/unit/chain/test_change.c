@@ -13,7 +13,9 @@ static struct qimg_error err;
 
 static void set_up(void)
 {
-    const struct qimg_create_options qcow2 = { .format = "qcow2", .has_size = true, .size = SIZE };
+    const struct qimg_create_options qcow2 = {
+        .format = "qcow2", .sync = true, .has_size = true, .size = SIZE
+    };
     rig = sim_rig_new(NULL);
     cr_assert_eq(qimg_create(rig->context, "image", &qcow2, &err), 0, "%s", err.text);
     sim_rig_raw(rig, "guessed", ".abc");

@@ -126,10 +126,13 @@ static struct qimg_image *open_image(struct qimg_context *context, const char *n
 static void make_files(struct qimg_context *context, const char *backing)
 {
     const struct qimg_option cluster = { "cluster_size", "16k" };
-    const struct qimg_create_options raw = { .format = "raw", .has_size = true, .size = SIZE };
+    const struct qimg_create_options raw = {
+        .format = "raw", .sync = true, .has_size = true, .size = SIZE
+    };
     const struct qimg_create_options top = { .format = "qcow2",
                                              .backing_name = backing,
                                              .backing_format = backing ? "raw" : NULL,
+                                             .sync = true,
                                              .has_size = true,
                                              .size = SIZE,
                                              .options = &cluster,

@@ -9,6 +9,7 @@ static void create(struct sim_rig *rig, const char *name, const char *format,
                    const struct qimg_option *option)
 {
     const struct qimg_create_options how = { .format = format,
+                                             .sync = true,
                                              .has_size = true,
                                              .size = MiB,
                                              .options = option,

@@ -85,6 +85,7 @@ static struct sim_rig *make(const struct layout *layout, const struct io_sim_opt
     const struct qimg_create_options how = { .format = "qcow2",
                                              .backing_name = layout->backing ? "base" : NULL,
                                              .backing_format = layout->backing ? "raw" : NULL,
+                                             .sync = true,
                                              .has_size = true,
                                              .size = SIZE,
                                              .options = layout->options,
@@ -315,7 +316,7 @@ Test(write, a_full_disk_is_told_and_the_image_stays_in_use)
     struct qimg_image *image = open_top(rig, true);
     static uint8_t bytes[SIZE];
     struct qimg_error err;
-    const struct qimg_create_options how = { .has_size = true, .size = SIZE };
+    const struct qimg_create_options how = { .sync = true, .has_size = true, .size = SIZE };
     cr_assert_eq(qimg_create(rig->context, "other", &how, &err), 0);
     struct qimg_open_options writable = { .format = "raw", .writable = true };
     struct qimg_image *other;

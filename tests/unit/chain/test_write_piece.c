@@ -96,6 +96,7 @@ Test(write_piece, what_a_failing_write_linked_is_seen_at_once)
     const struct qimg_create_options how = { .format = "qcow2",
                                              .options = cluster,
                                              .option_count = 1,
+                                             .sync = true,
                                              .has_size = true,
                                              .size = 192 * KiB };
     static uint8_t bytes[160 * KiB], before[192 * KiB], after[192 * KiB];
