@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every python test may ask for. Images live in a directory of the test's own."""
+import os
 import shutil
 
 import pytest
@@ -9,7 +10,20 @@ from pylib.paths import LONG
 from pylib.twin import Twin
 
 
-def pytest_collection_modifyitems(items):
+def keep_share(config, items):
+    """QIMG_SHARE=1,2/3: two thirds of the comparisons with QEMU; another build has the rest."""
+    which, _, of = os.environ["QIMG_SHARE"].partition("/")
+    kept = {int(number) for number in which.split(",")}
+    shared = [item for item in items if item.path.parent.name == "compat"]
+    dropped = [item for i, item in enumerate(shared) if i % int(of) not in kept]
+    config.hook.pytest_deselected(items=dropped)
+    out = set(dropped)
+    items[:] = [item for item in items if item not in out]
+
+
+def pytest_collection_modifyitems(config, items):
+    if "QIMG_SHARE" in os.environ:
+        keep_share(config, items)
     for item in items:
         if "long" in item.keywords and not LONG:
             item.add_marker(pytest.mark.skip(reason="long: scripts/test --long"))
