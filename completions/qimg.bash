@@ -14,6 +14,8 @@ _qimg_options() {
     chain-verbs) echo "show" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -q --quiet" ;;
+    commit) echo "$common -f --format --image-opts -t --cache -b --base -d --drop -r --rate-limit
+        --dependants --break-dependants -p --progress --progress=json -q --quiet" ;;
     compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict --all --output -T --cache -U --force-share -p --progress --progress=json -q --quiet" ;;
     convert) echo "$common -f --source-format --image-opts -T --source-cache -l --snapshot --salvage
         -O --target-format --target-image-opts -o --target-format-options -t --target-cache
@@ -59,7 +61,7 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        amend | bitmap | chain | check | compare | convert | create | info | io | map | measure | rebase | resize | snapshot)
+        amend | bitmap | chain | check | commit | compare | convert | create | info | io | map | measure | rebase | resize | snapshot)
             command=$word
             if [[ $command == chain && $((i + 1)) -lt $COMP_CWORD && ${COMP_WORDS[i + 1]} != -* ]]; then
                 command=chain-${COMP_WORDS[i + 1]}
@@ -76,7 +78,7 @@ _qimg() {
     elif [[ $command == chain ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options chain-verbs)" -- "$cur"; compgen -f -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check compare convert create info io map measure rebase resize snapshot" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check commit compare convert create info io map measure rebase resize snapshot" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")

@@ -9,6 +9,7 @@
 #include "qimg/bitmap.h"
 #include "qimg/chain.h"
 #include "qimg/check.h"
+#include "qimg/commit.h"
 #include "qimg/context.h"
 #include "qimg/doctor.h"
 #include "qimg/error.h"

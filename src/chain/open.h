@@ -44,6 +44,13 @@ MUST_CHECK int open_data_file(struct qimg_context *context, struct layer *layer,
                               const struct location *place, const struct qimg_open_options *options,
                               struct qimg_error *err);
 
+/* Opens the file of @layer, and its data file, once more, for writing this time; the old openings
+ * end, with their locks, before new ones are taken. On failure the layer may be left without an
+ * image, and the chain can only be closed. Nothing of it may be in use. */
+MUST_CHECK int layer_reopen_writable(struct qimg_context *context, struct layer *layer,
+                                     const struct qimg_open_options *options,
+                                     struct qimg_error *err);
+
 void layer_release(struct layer *layer);
 
 /* Takes over what it needs of place: the reference of the next image down. Returns 1 and fills

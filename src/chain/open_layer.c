@@ -315,3 +315,46 @@ int open_data_file(struct qimg_context *context, struct layer *layer, const stru
     layer->image->data_file = TAKE(file);
     return 0;
 }
+
+/* --- once more, for writing ------------------------------------------------------------------ */
+
+/* The same file as @old, in the same mode but for writing. */
+static int open_again(struct qimg_context *context, const char *path, const struct io_file *old,
+                      const struct qimg_open_options *options, struct io_file **out,
+                      struct qimg_error *err)
+{
+    struct qimg_open_options how = *options;
+    how.writable = true;
+    if (old->options.direct && how.cache != QIMG_CACHE_DIRECTSYNC)
+        how.cache = QIMG_CACHE_NONE;
+    TRY(open_file(context, path, NULL, &how, out, err));
+    if (io_same_file(old, *out))
+        return 0;
+    return qimg_fail(err, ESTALE, "'%s' was replaced by another file meanwhile", path);
+}
+
+int layer_reopen_writable(struct qimg_context *context, struct layer *layer,
+                          const struct qimg_open_options *options, struct qimg_error *err)
+{
+    const struct image_open_options how = { .writable = true, .said = repaired, .user = context };
+    const struct format_ops *ops = layer->image->ops;
+    const bool raw = strcmp(ops->name, "raw") == 0;
+    const uint64_t size = layer->image->size;
+    AUTO(cleanup_file) struct io_file *file = NULL, *data = NULL;
+
+    TRY(open_again(context, layer->path, layer->image->file, options, &file, err));
+    if (layer->data_name)
+        TRY(open_again(context, layer->data_name, layer->image->data_file, options, &data, err));
+    image_close(TAKE(layer->image));
+    TRY(lock_file(file, raw ? LOCK_RAW : LOCK_FORMAT, LOCK_WRITE, layer->path, err));
+    if (data)
+        TRY(lock_file(data, LOCK_DATA_FILE, LOCK_WRITE, layer->data_name, err));
+    TRY(ops->open(file, &how, &layer->image, err));
+    file = NULL;
+    layer->image->data_file = TAKE(data);
+    if (layer->windowed)
+        layer->image->size = size;
+    if (layer->probed && raw)
+        warn_guessed_raw(context, layer->name);
+    return 0;
+}

@@ -57,6 +57,10 @@ struct format_admin_ops {
     /* By name alone. -ENOENT. */
     int (*snapshot_delete)(struct image *image, const char *name, struct qimg_error *err);
 
+    /* Forgets all that was written: the disk shows what lies below. Size, snapshots and bitmaps
+     * stay. */
+    int (*empty)(struct image *image, struct qimg_error *err);
+
     int (*resize)(struct image *image, const struct resize_request *request,
                   struct qimg_error *err);
 

@@ -102,7 +102,7 @@ static int write_shared(struct stage *s)
     return stage_end(s);
 }
 
-/* --- resize and amend ------------------------------------------------------------------------- */
+/* --- resize ----------------------------------------------------------------------------------- */
 
 struct resizing {
     const struct stage *stage;
@@ -187,6 +187,23 @@ static int shrink(struct stage *s)
     return stage_do(s, resize, &r);
 }
 
+/* --- what commit does to the overlay -------------------------------------------------------------
+ */
+
+static int forget(struct image *image, const void *argument, struct qimg_error *err)
+{
+    (void)argument;
+    return image->ops->admin->empty(image, err);
+}
+
+static int empty(struct stage *s)
+{
+    return stage_do(s, forget, NULL);
+}
+
+/* --- amend --------------------------------------------------------------------------------------
+ */
+
 static int amend(struct image *image, const void *argument, struct qimg_error *err)
 {
     return image->ops->admin->amend(image, argument, err);
@@ -257,6 +274,8 @@ const struct scene verb_scenes[] = {
       .fits = ends_inside },
     { .name = "resize-preallocated", ATOMIC, .run = grow_preallocated },
     { .name = "resize-shrink", ATOMIC, .run = shrink },
+    { .name = "empty", ATOMIC, .run = empty },
+    { .name = "empty-with-snapshot", SNAPSHOT, .prepare = with_snapshot, .run = empty },
     { .name = "amend-v3", ATOMIC, .fits = version_2, .run = amend_v3 },
     { .name = "amend-v2", ATOMIC, .fits = can_be_v2, .run = amend_v2 },
     { .name = "amend-lazy", ATOMIC, .fits = version_3, .run = amend_lazy },

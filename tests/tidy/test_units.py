@@ -6,9 +6,11 @@ from pylib.paths import ROOT
 EXCEPTIONS = {  # source: where it is tested instead
     "src/base/str.c": "through every message; tests/unit/base/test_fail.c",
     "src/chain/cache_mode.c": "each name: tests/cli/test_engines.py, compat/test_compare.py",
+    "src/chain/commit_base.c": "tests/compat/test_commit.py: bases by many names",
     "src/chain/context.c": "every test of src/chain makes one; tests/cli/test_engines.py",
     "src/chain/doctor_image.c": "tests/unit/chain/test_doctor.c",
     "src/chain/doctor_reference.c": "tests/unit/chain/test_doctor.c",
+    "src/chain/dependants.c": "tests/cli/test_commit.py, over directories",
     "src/chain/explain.c": "tests/corpus, by its words",
     "src/chain/fingerprint_check.c": "tests/unit/chain/test_seal.c",
     "src/chain/fingerprint_measure.c": "tests/unit/chain/test_seal.c",

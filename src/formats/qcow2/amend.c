@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "empty.h"
 #include "head.h"
 #include "resize.h"
 #include "snapshot_write.h"
@@ -153,6 +154,7 @@ const struct format_admin_ops qcow2_admin_ops = {
     .snapshot_create = qcow2_snapshot_create,
     .snapshot_apply = qcow2_snapshot_apply,
     .snapshot_delete = qcow2_snapshot_delete,
+    .empty = qcow2_empty,
     .resize = qcow2_resize,
     .amend = qcow2_amend,
 };

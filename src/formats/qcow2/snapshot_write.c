@@ -150,31 +150,6 @@ int qcow2_snapshot_create(struct image *image, const struct snapshot_request *re
     return shadow_finish(&s, rc, NULL, err);
 }
 
-/* --- trees of snapshots ------------------------------------------------------------------------
- */
-
-/* Takes one reference off all that hangs below @l1. */
-static int drop_tree(struct shadow *s, const struct tree_l1 *l1)
-{
-    const uint64_t cluster = qcow2_cluster_size(s->q);
-    AUTO_FREE uint8_t *l2 = malloc(cluster);
-
-    if (!l2)
-        return -ENOMEM;
-    for (uint64_t i = 0; i < l1->count; i++) {
-        uint64_t off;
-        const int present = tree_l2_of(s->q, l1->words[i], &off);
-        if (present < 0)
-            return present;
-        if (!present)
-            continue;
-        TRY(tree_l2_read(s->q, off, l2));
-        TRY(tree_unref(s, l2, tree_all(s->q)));
-        TRY(shadow_unref(s, (struct qimg_range){ off, cluster }));
-    }
-    return 0;
-}
-
 /* --- apply -------------------------------------------------------------------------------------
  */
 
@@ -236,7 +211,7 @@ static int build_apply(struct shadow *s, const struct qcow2_snapshot *snapshot)
     TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &old));
     /* In this order no count is higher on the way than at the end. What both states share does not
      * come to 0 in between: the snapshot counts it too. */
-    TRY(drop_tree(s, &old));
+    TRY(tree_drop(s, &old));
     TRY(adopt_tree(s, &l1));
     TRY(lengthen(&l1, div_up(snapshot->disk_size, UINT64_C(1) << coverage)));
     if (l1.count > LIMIT_QCOW2_L1_BYTES / QCOW2_L1_ENTRY_BYTES)
@@ -345,7 +320,7 @@ static int build_delete(struct shadow *s, size_t index, uint8_t **table)
 
     TRY(snapshot_table_load(q, &old));
     TRY(tree_l1_load_snapshot(q, snapshot, &l1));
-    TRY(drop_tree(s, &l1));
+    TRY(tree_drop(s, &l1));
     TRY(shadow_unref(s, (struct qimg_range){ snapshot->l1_off, l1_len }));
     TRY(settle_tree(s));
     TRY(snapshot_table_encode(q, &old, &edit, table, &len));

@@ -186,6 +186,27 @@ int tree_unref(struct shadow *s, const uint8_t *l2, struct tree_part part)
 /* --- COPIED ------------------------------------------------------------------------------------
  */
 
+int tree_drop(struct shadow *s, const struct tree_l1 *l1)
+{
+    const uint64_t cluster = qcow2_cluster_size(s->q);
+    AUTO_FREE uint8_t *l2 = malloc(cluster);
+
+    if (!l2)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < l1->count; i++) {
+        uint64_t off;
+        const int present = tree_l2_of(s->q, l1->words[i], &off);
+        if (present < 0)
+            return present;
+        if (!present)
+            continue;
+        TRY(tree_l2_read(s->q, off, l2));
+        TRY(tree_unref(s, l2, tree_all(s->q)));
+        TRY(shadow_unref(s, (struct qimg_range){ off, cluster }));
+    }
+    return 0;
+}
+
 bool tree_clear_copied(const struct qcow2 *q, uint8_t *l2)
 {
     const size_t step = (size_t)1 << q->geometry.entry_bits, len = qcow2_cluster_size(q);

@@ -56,6 +56,9 @@ MUST_CHECK int tree_entry_range(const struct qcow2 *q, struct qcow2_l2_entry e,
 MUST_CHECK int tree_ref(struct shadow *s, const uint8_t *l2, struct tree_part part);
 MUST_CHECK int tree_unref(struct shadow *s, const uint8_t *l2, struct tree_part part);
 
+/* Takes one reference off all that hangs below @l1: its L2 tables, and what they refer to. */
+MUST_CHECK int tree_drop(struct shadow *s, const struct tree_l1 *l1);
+
 /* Clears the bit everywhere. Returns whether there was one. */
 bool tree_clear_copied(const struct qcow2 *q, uint8_t *l2);
 
