@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * rebase: change what an image names as its backing file. Only -u, which changes the name and
- * nothing else, is there; without it the guest's data would have to be compared and copied.
+ * rebase: change what an image names as its backing file. What the guest would read differently is
+ * copied into the image before; with -u, the name changes and nothing else does.
  */
 #include <getopt.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "args.h"
 #include "job.h"
 #include "opt.h"
+#include "pull_print.h"
 
 struct rebase_args {
     const char *format, *cache, *backing, *backing_format, *backing_cache;
-    bool image_opts, compress, unchecked, force_share, quiet;
+    enum qimg_cache cache_mode, backing_cache_mode;
     enum progress_style progress_style;
+    bool image_opts, compress, unchecked, plan, json, force_share, quiet;
 };
 
 static const struct opt_row rows[] = {
@@ -34,8 +34,15 @@ static const struct opt_row rows[] = {
       "change the name only: open neither the old nor the new backing file\n"
       "(without -b, FILE names no backing file any more)",
       offsetof(struct rebase_args, unchecked), NULL },
-    { OPT_FLAG, 'c', "compress", NULL, NULL, offsetof(struct rebase_args, compress), NULL },
-    OPT_SHARE_ROW(struct rebase_args),
+    { OPT_FLAG, 'c', "compress", NULL, "compress what is copied into FILE",
+      offsetof(struct rebase_args, compress), NULL },
+    { OPT_FLAG, 0, "plan", NULL,
+      "change nothing: print what would be read, compared and copied, and how large\n"
+      "FILE can become",
+      offsetof(struct rebase_args, plan), NULL },
+    OPT_OUTPUT_ROW(struct rebase_args),
+    { OPT_FLAG, 'U', "force-share", NULL, "open BACKING_FILE although others may write to it",
+      offsetof(struct rebase_args, force_share), NULL },
     OPT_PROGRESS_ROW(struct rebase_args),
     OPT_QUIET_ROW(struct rebase_args),
     OPT_OBJECT_ROW,
@@ -43,47 +50,8 @@ static const struct opt_row rows[] = {
     OPT_ROWS_END,
 };
 
-/* Where @backing lies if the overlay @file names it. NULL: no memory. */
-static char *backing_path(const char *file, const char *backing)
-{
-    const char *slash = strrchr(file, '/'), *colon = strchr(backing, ':');
-    bool protocol = colon && !memchr(backing, '/', (size_t)(colon - backing));
-    char *path;
-    int dir = slash && *backing != '/' && !protocol ? (int)(slash + 1 - file) : 0;
-    return asprintf(&path, "%.*s%s", dir, file, backing) < 0 ? NULL : path;
-}
-
-/* What cannot be done yet is refused behind the complaints that qemu-img would have. */
-static int refuse_safe(struct tool *tool, struct qimg_context *context,
-                       const struct rebase_args *args, const char *file)
-{
-    struct qimg_error err;
-    qimg_error_clear(&err);
-    struct qimg_image *image = NULL;
-    struct qimg_open_options options = {
-        .format = args->backing_format,
-        .no_backing = true,
-        .share = args->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_DEFAULT,
-    };
-    if (args->backing_format && !qimg_format_known(args->backing_format))
-        return tool_fail(tool, "Invalid format name: '%s'", args->backing_format);
-    char *path = backing_path(file, args->backing);
-    if (!path)
-        return tool_fail(tool, "out of memory");
-    int rc = *args->backing ? qimg_image_open(context, path, &options, &image, &err) : 0;
-    if (rc < 0)
-        tool_fail(tool, "Could not open new backing file '%s': %s", args->backing,
-                  args_reason(&err, path));
-    else
-        tool_fail(tool, "A rebase that compares and copies data is not available in this "
-                        "version; -u changes the name alone");
-    qimg_image_close(image);
-    free(path);
-    return EXIT_FAILED;
-}
-
-static int change_backing(struct tool *tool, const struct rebase_args *args,
-                          struct qimg_image *image)
+/* -u */
+static int change_name(struct tool *tool, const struct rebase_args *args, struct qimg_image *image)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
@@ -95,39 +63,93 @@ static int change_backing(struct tool *tool, const struct rebase_args *args,
     return EXIT_DONE;
 }
 
-static int rebase(struct tool *tool, const struct rebase_args *args, const char *file)
+static struct qimg_rebase_options options_of(const struct rebase_args *args, struct job *job)
+{
+    return (struct qimg_rebase_options){
+        .backing_name = args->backing,
+        .backing_format = args->backing_format,
+        .backing_cache = args->backing_cache_mode,
+        .force_share = args->force_share,
+        .pull = { .compress = args->compress, .progress = job_progress, .user = job },
+    };
+}
+
+static int run_plan(struct tool *tool, const struct rebase_args *args, const char *file,
+                    struct qimg_image *image)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    struct qimg_pull_plan plan;
+    const struct qimg_rebase_options options = options_of(args, NULL);
+    if (qimg_rebase_plan(image, &options, &plan, &err) < 0)
+        return tool_fail_error(tool, "", &err);
+    pull_print_plan(file, &plan, args->json);
+    qimg_pull_plan_release(&plan);
+    return EXIT_DONE;
+}
+
+static int run_job(struct job *job, const struct rebase_args *args, const char *file,
+                   struct qimg_image *image)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    struct qimg_pull_result result;
+    const struct qimg_rebase_options options = options_of(args, job);
+    if (qimg_rebase(image, &options, &result, &err) < 0)
+        return pull_fail(job, file, &result, &err);
+    return EXIT_DONE;
+}
+
+static int rebase(struct tool *tool, const struct rebase_args *args, const char *file,
+                  struct job *job)
 {
     struct qimg_context *context;
     struct qimg_image *image;
-    enum qimg_cache unused;
-    struct qimg_open_options options = {
+    const struct qimg_open_options options = {
         .format = args->format,
-        .writable = true,
+        .cache = args->cache_mode,
+        .writable = !args->plan,
         .info_only = args->unchecked,
-        .no_backing = true,
+        .no_backing = args->unchecked,
         .image_opts = args->image_opts,
     };
-    if (args->cache && args_cache(tool, "cache option", args->cache, &options.cache))
-        return EXIT_FAILED;
-    if (args->backing_cache &&
-        args_cache(tool, "source cache option", args->backing_cache, &unused))
-        return EXIT_FAILED;
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);
     if (code == EXIT_DONE) {
-        code = args->unchecked ? change_backing(tool, args, image)
-                               : refuse_safe(tool, context, args, file);
+        code = args->unchecked ? change_name(tool, args, image)
+               : args->plan    ? run_plan(tool, args, file, image)
+                               : run_job(job, args, file, image);
         qimg_image_close(image);
     }
     qimg_context_free(context);
     return code;
 }
 
+static int run(struct tool *tool, struct rebase_args *args, const char *file)
+{
+    struct job job;
+    const struct progress_spec shown = { .style = args->progress_style,
+                                         .quiet = args->quiet || args->plan,
+                                         .step = 2 };
+    int code = EXIT_DONE;
+    job_begin(&job, tool, shown);
+    job_start(&job);
+    if (args->cache)
+        code = args_cache(tool, "cache option", args->cache, &args->cache_mode);
+    if (code == EXIT_DONE && args->backing_cache)
+        code =
+            args_cache(tool, "source cache option", args->backing_cache, &args->backing_cache_mode);
+    if (code == EXIT_DONE)
+        code = rebase(tool, args, file, &job);
+    if (code == EXIT_DONE)
+        job_complete(&job);
+    return job_end(&job, code);
+}
+
 int cmd_rebase(struct tool *tool, int argc, char **argv)
 {
     struct rebase_args args = { 0 };
-    struct job job;
     int count = opt_parse(tool, rows, &args, argc, argv);
     if (count < 0)
         return tool->exit_code;
@@ -135,12 +157,7 @@ int cmd_rebase(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "Expecting one image file name");
     if (!args.unchecked && !args.backing)
         return tool_fail_usage(tool, "Must specify backing file (-b) or use unsafe mode (-u)");
-    job_begin(
-        &job, tool,
-        (struct progress_spec){ .style = args.progress_style, .quiet = args.quiet, .step = 2 });
-    job_start(&job);
-    int code = rebase(tool, &args, argv[optind]);
-    if (code == EXIT_DONE)
-        job_complete(&job);
-    return job_end(&job, code);
+    if (args.unchecked && args.plan)
+        return tool_fail_usage(tool, "--plan and -u are mutually exclusive: -u copies nothing");
+    return run(tool, &args, argv[optind]);
 }

@@ -19,6 +19,7 @@
 #include "qimg/jobs.h"
 #include "qimg/measure.h"
 #include "qimg/options.h"
+#include "qimg/rebase.h"
 #include "qimg/types.h"
 #include "qimg/write.h"
 

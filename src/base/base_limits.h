@@ -30,7 +30,8 @@
 #define LIMIT_JSON_NESTING 32         /* levels inside a json: name */
 
 /* --- requests --- */
-#define LIMIT_COPY_BUFFER (2 * MiB) /* one slot of the copy pipeline */
+#define LIMIT_COPY_BUFFER (2 * MiB) /* one slot of the copy pipeline, ... */
+#define LIMIT_COPY_PAIR   (4 * MiB) /* ... and one for two sides, each with the largest cluster */
 #define LIMIT_QUEUE_DEPTH 4096
 
 #endif

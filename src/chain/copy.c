@@ -552,7 +552,7 @@ int copy_run(struct copy_job *job, struct qimg_error *err)
     struct window w = { .job = job };
 
     qimg_error_clear(&w.plan_error);
-    assert(job->window > 0 && job->slot_size > 0 && job->slot_size <= LIMIT_COPY_BUFFER);
+    assert(job->window > 0 && job->slot_size > 0 && job->slot_size <= LIMIT_COPY_PAIR);
     int rc = window_open(&w, err);
     if (rc == 0) {
         rc = run_window(&w, err);

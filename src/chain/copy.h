@@ -122,7 +122,7 @@ struct copy_job {
     struct io_file *target;   /* the one, ... */
     struct qimg_image *image; /* ... the other, or neither: the job writes nothing */
     bool keep_space;          /* zeros written to @image do not give up the space of clusters */
-    size_t slot_size;         /* bytes, a multiple of 4096, at most LIMIT_COPY_BUFFER */
+    size_t slot_size;         /* bytes, a multiple of 4096, at most LIMIT_COPY_PAIR */
     size_t scratch_size;      /* bytes for transform() in each slot; 0 = none */
     unsigned window;          /* slots */
     bool direct;              /* some file of the job is open with O_DIRECT */
@@ -155,10 +155,10 @@ MUST_CHECK int copy_tell(const struct copy_job *job, struct qimg_error *err);
 
 /* Walks the runs of one image in guest order. Past the image's end all is UNALLOCATED. */
 struct copy_cursor {
-    struct qimg_image *image;
-    uint64_t at;  /* guest offset of the next byte */
-    uint64_t end; /* walk ends here */
-    bool salvage; /* where the map cannot be read, the run is BAD */
+    struct qimg_image *image; /* NULL: one of no bytes */
+    uint64_t at;              /* guest offset of the next byte */
+    uint64_t end;             /* walk ends here */
+    bool salvage;             /* where the map cannot be read, the run is BAD */
     struct run runs[64];
     size_t run_count, run_at;
 };

@@ -21,7 +21,7 @@ static int load(struct copy_cursor *cursor, struct qimg_error *err)
 {
     const struct qimg_range want =
         range_clip((struct qimg_range){ .off = cursor->at, .len = cursor->end - cursor->at },
-                   cursor->image->size);
+                   cursor->image ? cursor->image->size : 0);
 
     cursor->run_at = 0;
     cursor->run_count = 1;

@@ -92,6 +92,7 @@ struct opening {
     const struct qimg_open_options *options;
     bool verify;           /* ask fingerprints */
     struct location above; /* of the last layer */
+    const struct image *never;
     struct file_id_vec ids;
 };
 
@@ -172,7 +173,8 @@ static int open_next(struct opening *o, struct qimg_error *err)
     const struct open_request request = { .place = &o->above,
                                           .format = next.format,
                                           .options = &options,
-                                          .reference = next.by_user ? NULL : &next.reference };
+                                          .reference = next.by_user ? NULL : &next.reference,
+                                          .never = o->never };
     const int opened = open_one(o, &request, err);
     if (opened < 0 && !next.by_user)
         gate_hint_broken(image->context, &next.reference, err);
@@ -214,14 +216,13 @@ static int select_snapshot(struct qimg_image *image, struct qimg_error *err)
     return rc < 0 ? qimg_within(err, "Failed to load snapshot") : 0;
 }
 
-static int open_chain(struct opening *o, const char *name, struct qimg_error *err)
+/* The image at o->above, and what lies below it. */
+static int open_chain(struct opening *o, struct qimg_error *err)
 {
-    struct qimg_image *image = o->image;
     const struct qimg_open_options *options = o->options;
-    TRY(resolve_name(image->context, name, options->image_opts, &o->above, err));
-    const struct open_request top = { .place = &o->above,
-                                      .format = options->format,
-                                      .options = options };
+    const struct open_request top = {
+        .place = &o->above, .format = options->format, .options = options, .never = o->never
+    };
     TRY(open_one(o, &top, err));
     if (options->no_backing || options->info_only)
         return 0;
@@ -242,26 +243,23 @@ static int finish(struct qimg_image *image, uint64_t budget, struct qimg_error *
     return chain_map_new(image, budget, &image->map) < 0 ? qimg_fail_memory(err) : 0;
 }
 
-static int open_image(struct qimg_context *context, const char *name,
-                      const struct qimg_open_options *options, bool verify, struct qimg_image **out,
-                      struct qimg_error *err)
+/* From a place, which it takes over, to an image. @name is what errors call it; NULL: nothing. */
+static int open_at(struct opening *o, struct qimg_context *context, const char *name,
+                   struct qimg_image **out, struct qimg_error *err)
 {
-    static const struct qimg_open_options defaults;
-    if (!options)
-        options = &defaults;
     struct qimg_image *image = calloc(1, sizeof(*image));
-    if (!image)
-        return qimg_fail_memory(err);
-    image->context = context;
-    image->options = *options;
-
-    struct opening o = { .image = image, .options = options, .verify = verify };
-    int rc = open_chain(&o, name, err);
-    location_release(&o.above);
-    file_id_vec_release(&o.ids);
-    if (rc < 0)
+    int rc = image ? 0 : qimg_fail_memory(err);
+    if (image) {
+        image->context = context;
+        image->options = *o->options;
+        o->image = image;
+        rc = open_chain(o, err);
+    }
+    location_release(&o->above);
+    file_id_vec_release(&o->ids);
+    if (rc < 0 && name)
         rc = qimg_within(err, "Could not open '%s'", name);
-    else
+    if (rc == 0)
         rc = finish(image, context->map_budget, err);
     if (rc < 0) {
         qimg_image_close(image);
@@ -271,18 +269,40 @@ static int open_image(struct qimg_context *context, const char *name,
     return 0;
 }
 
+static int open_named(struct qimg_context *context, const char *name,
+                      const struct qimg_open_options *options, bool verify, struct qimg_image **out,
+                      struct qimg_error *err)
+{
+    static const struct qimg_open_options defaults;
+    struct opening o = { .options = options ? options : &defaults, .verify = verify };
+    if (resolve_name(context, name, o.options->image_opts, &o.above, err) < 0)
+        return qimg_within(err, "Could not open '%s'", name);
+    return open_at(&o, context, name, out, err);
+}
+
 int qimg_image_open(struct qimg_context *context, const char *name,
                     const struct qimg_open_options *options, struct qimg_image **out,
                     struct qimg_error *err)
 {
-    return open_image(context, name, options, context->gate.verify, out, err);
+    return open_named(context, name, options, context->gate.verify, out, err);
 }
 
 int chain_open_unverified(struct qimg_context *context, const char *name,
                           const struct qimg_open_options *options, struct qimg_image **out,
                           struct qimg_error *err)
 {
-    return open_image(context, name, options, false, out, err);
+    return open_named(context, name, options, false, out, err);
+}
+
+int chain_open_beside(struct qimg_image *overlay, const char *name,
+                      const struct qimg_open_options *options, struct qimg_image **out,
+                      struct qimg_error *err)
+{
+    const struct layer *top = &overlay->layers[0];
+    struct qimg_context *context = overlay->context;
+    struct opening o = { .options = options, .verify = context->gate.verify, .never = top->image };
+    TRY(resolve_recorded(context, top->name, name, &o.above, err));
+    return open_at(&o, context, NULL, out, err);
 }
 
 void qimg_image_close(struct qimg_image *image)

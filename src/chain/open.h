@@ -31,6 +31,7 @@ struct open_request {
     const char *format;                      /* NULL = probe */
     const struct qimg_open_options *options; /* writable, info_only, cache, share count */
     const struct gate_request *reference;    /* NULL: the user named it */
+    const struct image *never;               /* whose files must not be opened again; may be NULL */
 };
 
 /* Opens the image at @request->place: file, probe, locks, format. Neither what it names. Errors
@@ -66,6 +67,14 @@ struct next_image {
 MUST_CHECK int next_of(struct qimg_context *context, const struct layer *holder,
                        const struct location *above, unsigned depth, struct next_image *out,
                        struct qimg_error *err);
+
+/* Opens what @overlay would open if it recorded @name as its backing file, and the chain below:
+ * another chain beside its own. The user named it, so the gate is asked only about what lies
+ * further below. -ELOOP where @overlay itself is part of it. Errors as qimg_image_open()'s, but
+ * without the "Could not open 'NAME': ". */
+MUST_CHECK int chain_open_beside(struct qimg_image *overlay, const char *name,
+                                 const struct qimg_open_options *options, struct qimg_image **out,
+                                 struct qimg_error *err);
 
 /* Files of a chain by identity, to find loops whatever they are called. */
 struct file_id {

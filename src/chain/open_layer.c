@@ -210,6 +210,20 @@ static int open_format(struct qimg_context *context, const struct open_request *
     return 0;
 }
 
+/* Before its locks are asked for: they are held by whoever has it open. */
+static int refuse_again(const struct open_request *request, const struct io_file *file,
+                        struct qimg_error *err)
+{
+    const struct image *never = request->never;
+    if (!never || !(io_same_file(never->file, file) ||
+                    (never->data_file && io_same_file(never->data_file, file))))
+        return 0;
+    AUTO_FREE char *shown = gate_printable(request->place->path);
+    if (!shown)
+        return qimg_fail_memory(err);
+    return qimg_fail(err, ELOOP, "'%s' is the image itself, which cannot lie below itself", shown);
+}
+
 int open_layer(struct qimg_context *context, const struct open_request *request, struct layer *out,
                struct qimg_error *err)
 {
@@ -232,6 +246,7 @@ int open_layer(struct qimg_context *context, const struct open_request *request,
     TRY(open_file(context, place->path, named_driver(request), &how, &file, err));
     if (request->reference)
         TRY(gate_check_opened(context, request->reference, file, err));
+    TRY(refuse_again(request, file, err));
 
     struct layer layer = { .name = strdup(place->display),
                            .path = strdup(place->path),

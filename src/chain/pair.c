@@ -81,8 +81,9 @@ static bool same_bytes(const struct layer *layer_a, const struct run *a,
 bool pair_proved_equal(const struct qimg_image *a, const struct qimg_image *b,
                        const struct run run[2])
 {
-    return (run_is_zero(&run[0]) && run_is_zero(&run[1])) ||
-           same_bytes(&a->layers[run[0].layer], &run[0], &b->layers[run[1].layer], &run[1]);
+    if (run_is_zero(&run[0]) || run_is_zero(&run[1]))
+        return run_is_zero(&run[0]) && run_is_zero(&run[1]);
+    return same_bytes(&a->layers[run[0].layer], &run[0], &b->layers[run[1].layer], &run[1]);
 }
 
 /* --- a slot's pairs ------------------------------------------------------------------------- */
@@ -119,7 +120,7 @@ uint64_t pair_batch_room(const struct pair_batch *batch, const struct copy_slot 
 int pair_batch_add(struct pair_batch *batch, struct copy_slot *slot, const struct run run[2],
                    uint64_t len)
 {
-    struct pair pair = { .off = run[0].guest_off, .len = len };
+    struct pair pair = { .off = run[0].guest_off, .len = len, .at = batch->used };
 
     for (int side = 0; side < 2; side++) {
         pair.run[side] = run_part(&run[side], 0, len);
@@ -131,6 +132,12 @@ int pair_batch_add(struct pair_batch *batch, struct copy_slot *slot, const struc
     return pair_vec_push(&batch->pairs, pair);
 }
 
+void pair_batch_first_only(struct pair_batch *batch)
+{
+    struct pair *last = &batch->pairs.items[batch->pairs.count - 1];
+    last->bytes[1] = last->bytes[0];
+}
+
 /* All of one side, then all of the other: neighbours in a file stay neighbours in the list. */
 int pair_batch_fetch(const struct pair_batch *batch, struct copy_slot *slot,
                      struct qimg_image *const side[2])
@@ -138,7 +145,7 @@ int pair_batch_fetch(const struct pair_batch *batch, struct copy_slot *slot,
     for (int s = 0; s < 2; s++) {
         for (size_t i = 0; i < batch->pairs.count; i++) {
             const struct pair *pair = &batch->pairs.items[i];
-            if (!pair->bytes[s])
+            if (!pair->bytes[s] || (s == 1 && pair->bytes[1] == pair->bytes[0]))
                 continue;
             const struct copy_piece piece = {
                 .image = side[s],
@@ -154,7 +161,7 @@ int pair_batch_fetch(const struct pair_batch *batch, struct copy_slot *slot,
 
 bool pair_equal(const struct pair *pair, uint64_t at, size_t len)
 {
-    if (!pair->bytes[0] && !pair->bytes[1])
+    if (pair->bytes[0] == pair->bytes[1])
         return true;
     if (!pair->bytes[0])
         return sparse_is_zero(pair->bytes[1] + at, len);
@@ -166,7 +173,7 @@ bool pair_equal(const struct pair *pair, uint64_t at, size_t len)
 static uint64_t largest_cluster(const struct qimg_image *image)
 {
     uint64_t size = 0;
-    for (unsigned i = 0; i < image->layer_count; i++)
+    for (unsigned i = 0; image && i < image->layer_count; i++)
         size = max_u64(size, image->layers[i].image->cluster_size);
     return size;
 }
@@ -174,5 +181,5 @@ static uint64_t largest_cluster(const struct qimg_image *image)
 size_t pair_slot_size(const struct qimg_image *a, const struct qimg_image *b)
 {
     const uint64_t half = max_u64(CHUNK, max_u64(largest_cluster(a), largest_cluster(b)));
-    return (size_t)min_u64(2 * half, LIMIT_COPY_BUFFER);
+    return (size_t)min_u64(2 * half, LIMIT_COPY_PAIR);
 }

@@ -11,7 +11,7 @@
 
 /* --- the walk ------------------------------------------------------------------------------- */
 
-/* Past its own end a side is UNALLOCATED. */
+/* Past its own end a side is UNALLOCATED; NULL is an image of no bytes. */
 struct pair_cursor {
     struct copy_cursor side[2];
 };
@@ -52,8 +52,10 @@ bool pair_proved_equal(const struct qimg_image *a, const struct qimg_image *b,
 /* A range that both sides are fetched for. */
 struct pair {
     uint64_t off, len;
+    size_t at; /* its place in each half of the slot's buffer */
     struct run run[2];
-    const uint8_t *bytes[2]; /* NULL: all zeros */
+    const uint8_t *bytes[2]; /* there; NULL: all zeros */
+    unsigned tag;            /* the caller's */
 };
 
 DEFINE_VEC(pair_vec, struct pair)
@@ -76,6 +78,10 @@ uint64_t pair_batch_room(const struct pair_batch *batch, const struct copy_slot 
 /* Adds the first @len bytes of both runs. -ENOMEM. */
 MUST_CHECK int pair_batch_add(struct pair_batch *batch, struct copy_slot *slot,
                               const struct run run[2], uint64_t len);
+
+/* The last pair that was added need not be fetched from its second side, which nobody will look at,
+ * or which is known to be what the first one is. */
+void pair_batch_first_only(struct pair_batch *batch);
 
 /* Has the pipeline fetch all that was added, from the images @side. -ENOMEM. */
 MUST_CHECK int pair_batch_fetch(const struct pair_batch *batch, struct copy_slot *slot,

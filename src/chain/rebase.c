@@ -1,31 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Re-pointing an image without looking at any content (rebase -u).
+ * Rebase: another backing chain under an image that reads as before. The order is all: everything
+ * that could refuse the new name is asked first, then what differs is copied (pull.h), that is
+ * made durable, and only then the header changes, by one sector (formats/qcow2/backing.c).
  */
+#include "qimg/rebase.h"
+
+#include <stdlib.h>
 #include <string.h>
 
-#include "chain.h"
+#include "backing.h"
+#include "cleanup.h"
+#include "open.h"
+#include "pull.h"
 
-static int refuse(struct qimg_error *err, int code, const char *name, const char *reason)
+struct rebase {
+    struct qimg_image *image, *other; /* NULL: no backing file */
+    const struct qimg_rebase_options *options;
+    const char *name; /* NULL: none */
+};
+
+static int open_other(struct rebase *r, struct qimg_error *err)
 {
-    return qimg_fail(err, code, "Could not change the backing file to '%s': %s", name, reason);
+    const struct qimg_rebase_options *options = r->options;
+    const struct qimg_open_options how = {
+        .format = options->backing_format,
+        .cache = options->backing_cache,
+        .share = options->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_DEFAULT,
+    };
+
+    if (r->name && chain_open_beside(r->image, r->name, &how, &r->other, err) < 0)
+        return qimg_within(err, "Could not open new backing file '%s'", r->name);
+    return 0;
 }
 
-int qimg_image_set_backing(struct qimg_image *image, const char *backing_name,
-                           const char *backing_format, struct qimg_error *err)
+static int check_image(const struct rebase *r, struct qimg_error *err)
 {
-    struct image *top = image->layers[0].image;
-    const char *name = backing_name ? backing_name : "";
+    const struct image *top = r->image->layers[0].image;
+    const char *format = r->options->backing_format;
 
-    if (*name && !backing_format)
-        return refuse(err, EINVAL, name, "backing format must be specified");
-    if (!top->ops->set_backing)
-        return refuse(err, ENOTSUP, name, strerror(ENOTSUP));
-    const int rc =
-        top->ops->set_backing(top, *name ? name : NULL, *name ? backing_format : NULL, err);
-    if (rc == 0)
+    if (r->image->options.info_only || r->image->options.no_backing)
+        return qimg_fail(err, EINVAL, "the image was opened without its backing files");
+    if (r->options->pull.compress &&
+        (!top->ops->write || !top->ops->write->packed_begin || top->data_file))
+        return qimg_fail(err, ENOTSUP, "Compression not supported for this file format");
+    if (format && !qimg_format_known(format))
+        return qimg_fail(err, EINVAL, "Invalid format name: '%s'", format);
+    return 0;
+}
+
+/* QEMU looks at all data before it says that the name cannot be recorded. */
+static int prepare(struct rebase *r, struct qimg_error *err)
+{
+    TRY(check_image(r, err));
+    TRY(open_other(r, err));
+    return backing_check(r->image, r->name, r->options->backing_format, err);
+}
+
+static struct rebase rebase_of(struct qimg_image *image, const struct qimg_rebase_options *options)
+{
+    const char *name = options->backing_name;
+    return (
+        struct rebase){ .image = image, .options = options, .name = name && *name ? name : NULL };
+}
+
+static void rebase_end(const struct rebase *r)
+{
+    qimg_image_close(r->other);
+}
+
+static struct pull pull_of(const struct rebase *r)
+{
+    return (struct pull){
+        .overlay = r->image, .other = r->other, .compare = true, .options = &r->options->pull
+    };
+}
+
+int qimg_rebase(struct qimg_image *image, const struct qimg_rebase_options *options,
+                struct qimg_pull_result *out, struct qimg_error *err)
+{
+    AUTO(rebase_end) struct rebase r = rebase_of(image, options);
+
+    *out = (struct qimg_pull_result){ 0 };
+    TRY(prepare(&r, err));
+    const struct pull pull = pull_of(&r);
+    TRY(pull_run(&pull, out, err));
+    return qimg_image_set_backing(image, r.name, options->backing_format, err);
+}
+
+static int plan_names(const struct rebase *r, struct qimg_pull_plan *out, struct qimg_error *err)
+{
+    if (!r->name)
         return 0;
-    if (rc == -ENOSPC)
-        return refuse(err, ENOSPC, name, "No space left in the file header");
-    return qimg_within(err, "Could not change the backing file to '%s'", name);
+    out->backing_name = strdup(r->name);
+    out->backing_format = strdup(r->options->backing_format);
+    return out->backing_name && out->backing_format ? 0 : qimg_fail_memory(err);
+}
+
+int qimg_rebase_plan(struct qimg_image *image, const struct qimg_rebase_options *options,
+                     struct qimg_pull_plan *out, struct qimg_error *err)
+{
+    AUTO(rebase_end) struct rebase r = rebase_of(image, options);
+
+    *out = (struct qimg_pull_plan){ 0 };
+    TRY(prepare(&r, err));
+    const struct pull pull = pull_of(&r);
+    int rc = pull_plan(&pull, out, err);
+    if (rc == 0)
+        rc = plan_names(&r, out, err);
+    if (rc < 0)
+        qimg_pull_plan_release(out);
+    return rc;
+}
+
+void qimg_pull_plan_release(struct qimg_pull_plan *plan)
+{
+    free(plan->backing_name);
+    free(plan->backing_format);
+    *plan = (struct qimg_pull_plan){ 0 };
 }

@@ -52,9 +52,11 @@ struct image {
     uint64_t size;             /* virtual bytes, a multiple of 512 except where a format differs */
     uint32_t cluster_size;     /* 0 = none */
     uint32_t map_unit;         /* extents begin and end at multiples of this (or at the end) */
+    uint64_t table_span;       /* guest bytes that one mapping table describes; 0 = no tables */
     char *backing_name;        /* as recorded; NULL = none */
     uint64_t backing_name_end; /* where it ends in the file; 0 = none */
     char *backing_format;      /* as recorded; NULL = not recorded */
+    bool marks_zeros;          /* zeros can be marked in tables, and take no storage */
     bool needs_data_file;
     char *data_file_name;       /* as recorded; NULL = not recorded */
     const uint8_t *fingerprint; /* what the header keeps of the backing file, for our eyes only
@@ -138,6 +140,14 @@ struct format_ops {
      * header. Else as set_backing, which drops the fingerprint where name or format become others.
      * NULL: the format keeps no fingerprints. */
     int (*seal)(struct image *image, const struct backing_seal *seal, struct qimg_error *err);
+
+    /* Could set_backing() do that? Changes nothing; same errors. NULL where set_backing is. */
+    int (*backing_fits)(struct image *image, const char *name, const char *format,
+                        struct qimg_error *err);
+
+    /* Bytes of the image file at most, once guest writes have taken @clusters further clusters that
+     * lie under @tables mapping tables (see image->table_span). NULL: it does not grow. */
+    int (*grown_size)(struct image *image, uint64_t clusters, uint64_t tables, uint64_t *size);
 
     /* Changes persistent bitmaps: see bitmap_request.h. Durable on return, all or nothing. The
      * image is writable, and image->writing is false. NULL: the format has none. */

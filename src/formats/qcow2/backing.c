@@ -89,25 +89,44 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+static struct qcow2_head head_with(const struct qcow2 *q, const char *name, const char *format)
+{
+    const bool none = !name || *name == '\0';
+
+    return (struct qcow2_head){
+        .q = q,
+        .header = q->header,
+        .set_backing = true,
+        .name = none ? NULL : name,
+        .format = none ? NULL : format,
+        /* A fingerprint describes the file by that name. */
+        .set_fingerprint = !same_text(none ? NULL : name, q->image.backing_name) ||
+                           !same_text(none ? NULL : format, q->image.backing_format),
+    };
+}
+
+int qcow2_backing_fits(struct image *image, const char *name, const char *format,
+                       struct qimg_error *err)
+{
+    const struct qcow2 *q = qcow2_of(image);
+    AUTO(qcow2_head_release) struct qcow2_head head = head_with(q, name, format);
+
+    int rc = check_request(q, head.name, head.format);
+    if (rc == 0)
+        rc = qcow2_head_plan(&head);
+    return rc < 0 ? qimg_fail(err, -rc, "%s", strerror(-rc)) : 0;
+}
+
 int qcow2_set_backing(struct image *image, const char *name, const char *format,
                       struct qimg_error *err)
 {
     struct qcow2 *q = qcow2_of(image);
-    AUTO(qcow2_head_release)
-    struct qcow2_head head = {
-        .q = q,
-        .header = q->header,
-        .set_backing = true,
-        .name = name && *name ? name : NULL,
-        .format = name && *name ? format : NULL,
-    };
+    AUTO(qcow2_head_release) struct qcow2_head head = head_with(q, name, format);
 
+    assert(q->writable);
     const int rc = check_request(q, head.name, head.format);
     if (rc < 0)
         return qimg_fail(err, -rc, "%s", strerror(-rc));
-    /* A fingerprint describes the file by that name. */
-    head.set_fingerprint = !same_text(head.name, image->backing_name) ||
-                           !same_text(head.format, image->backing_format);
     return change_head(&head, q, false, err);
 }
 
@@ -158,6 +177,7 @@ int qcow2_seal(struct image *image, const struct backing_seal *seal, struct qimg
         .fingerprint_len = seal->fingerprint_len,
     };
 
+    assert(q->writable);
     int rc = check_request(q, head.name, head.format);
     if (rc < 0)
         return qimg_fail(err, -rc, "%s", strerror(-rc));

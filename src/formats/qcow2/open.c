@@ -149,6 +149,8 @@ static void set_geometry(struct qcow2 *q, uint64_t file_size)
     q->image.size = align_down(h->size, 512);
     q->image.cluster_size = (uint32_t)1 << g->cluster_bits;
     q->image.map_unit = (uint32_t)1 << g->subcluster_bits;
+    q->image.marks_zeros = !g->v2;
+    q->image.table_span = UINT64_C(1) << qcow2_l2_coverage_bits(g);
     q->image.needs_data_file = g->data_file;
     q->image.encrypted = h->crypt_method != QCOW2_CRYPT_NONE;
 }
@@ -353,6 +355,8 @@ const struct format_ops qcow2_ops = {
     .data_may_be_holes = qcow2_data_may_be_holes,
     .set_backing = qcow2_set_backing,
     .seal = qcow2_seal,
+    .backing_fits = qcow2_backing_fits,
+    .grown_size = qcow2_grown_size,
     .change_bitmaps = qcow2_change_bitmaps,
     .check = qcow2_check,
     .create = qcow2_create,

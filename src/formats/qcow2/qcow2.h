@@ -227,13 +227,16 @@ uint64_t qcow2_refcount_get(const uint8_t *block, unsigned refcount_order, uint6
 
 int qcow2_describe(struct image *image, struct qimg_info *info, struct qimg_error *err);
 
-/* --- create.c, backing.c -------------------------------------------------------------------- */
+/* --- create.c, backing.c, growth.c ---------------------------------------------------------- */
 
 int qcow2_create(struct io_file *file, struct io_file *data_file, const struct create_spec *spec,
                  struct qimg_error *err);
 int qcow2_set_backing(struct image *image, const char *name, const char *format,
                       struct qimg_error *err);
 int qcow2_seal(struct image *image, const struct backing_seal *seal, struct qimg_error *err);
+int qcow2_grown_size(struct image *image, uint64_t clusters, uint64_t tables, uint64_t *size);
+int qcow2_backing_fits(struct image *image, const char *name, const char *format,
+                       struct qimg_error *err);
 
 /* --- measure.c ------------------------------------------------------------------------------ */
 
