@@ -58,6 +58,8 @@ QIMG_API const char *qimg_severity_name(enum qimg_severity severity);
 
 struct qimg_doctor_options {
     const char *as_user; /* judge permissions as this user has them; NULL = as we have them */
+    bool content;        /* compare the content of backing files where fingerprints have a digest
+                          * of it: reads all of them */
     bool find_writers;   /* look through the processes for those that write to a backing file */
 };
 

@@ -15,6 +15,7 @@
 
 static doctor_check *const checks[] = {
     doctor_state, doctor_flags, doctor_backing_name, doctor_backing_format, doctor_data_file,
+    doctor_fingerprint,
 };
 
 /* --- helpers of the checks ------------------------------------------------------------------- */

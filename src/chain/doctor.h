@@ -27,6 +27,8 @@ typedef int doctor_check(struct diagnosis *d);
 
 /* doctor_reference.c: how the image names its backing file, and what is there */
 doctor_check doctor_backing_name, doctor_backing_format;
+/* doctor_fingerprint.c: is what is there still what it was? */
+doctor_check doctor_fingerprint;
 /* doctor_image.c: the image itself, and its data file */
 doctor_check doctor_state, doctor_flags, doctor_data_file;
 

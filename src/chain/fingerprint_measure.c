@@ -268,7 +268,8 @@ static int hash_all(struct batch *b, struct workers *pool, struct hasher *hasher
         b->count = (size_t)min_u64(BATCH_LEAVES, leaves - b->first);
         TRY(run_batch(b, pool, hashers, workers_count(pool)));
         digest_add(d, b->digests, b->count * DIGEST_BYTES);
-        if (progress && progress(user, b->first + b->count, leaves) != 0)
+        if (progress && progress(user, min_u64((b->first + b->count) * LEAF_BYTES, b->image->size),
+                                 b->image->size) != 0)
             return -ECANCELED;
     }
     return 0;

@@ -27,7 +27,7 @@ static void child_release(struct child *child)
 static int child_open(struct qimg_image *image, struct child *child, struct qimg_error *err)
 {
     static const struct location above; /* the user's options for the top do not matter here */
-    static const struct qimg_open_options how;
+    const struct qimg_open_options how = { .share = image->options.share };
     struct qimg_context *context = image->context;
 
     const int rc = next_of(context, &image->layers[0], &above, 1, &child->next, err);

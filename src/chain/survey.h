@@ -19,6 +19,7 @@ struct surveyed {
     bool judged;           /* the doctor told what there is, and its worst was: */
     unsigned worst;        /* enum qimg_severity */
     uint64_t name_end;     /* where the recorded backing name ends in the file; 0 = not known */
+    bool sealed;           /* it keeps a fingerprint of its backing file */
     unsigned overlays;     /* images whose backing file it is, so far */
 };
 

@@ -180,6 +180,7 @@ static int read_header(struct qimg_survey *survey, const struct look *look, stru
     free(TAKE(image->format));
     TRY(copy_text(layer.image->ops->name, &image->format, err));
     TRY(note_window(&layer, image));
+    s->sealed = layer.image->fingerprint != NULL;
     s->name_end = layer.image->backing_name_end;
     return copy_references(&layer, image, err);
 }

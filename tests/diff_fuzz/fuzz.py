@@ -53,8 +53,9 @@ class Sequence:
         rng = self.rng = random.Random(seed)
         self.seed = seed
         self.size = rng.choice([64, 200, 777, 1024, 3000]) * KIB
+        self.data = None  # or "data", an external data file, or "raw", one with data_file_raw
         self.options = self._options()
-        self.backing = rng.random() < 0.4
+        self.backing = rng.random() < 0.4 and self.data != "raw"
         self.turns = [rng.choice(["ours", "theirs"]) for _ in range(STEPS)]
         self.steps = [(turn, self._step()) for turn in self.turns]
 
@@ -73,6 +74,11 @@ class Sequence:
             options.append("lazy_refcounts=on")
         if rng.random() < 0.3:
             options.append("compression_type=zstd")
+        if rng.random() < 0.25:
+            self.data = rng.choice(["data", "raw"])
+            options.append("data_file=data")
+        if self.data == "raw":
+            options.append("data_file_raw=on")
         return options
 
     def _range(self, unit):
@@ -156,13 +162,26 @@ class Sequence:
                                   f"{done.stdout}{done.stderr}")
         for twin in ("ours", "mixed"):
             self._same(folder, twin)
+        if self.data == "raw":
+            for twin in ("ours", "mixed"):
+                self._agree(folder, "raw", f"{twin}/data", "qcow2", f"{twin}/disk")
 
     def _same(self, folder, twin):
-        args = ["qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", "theirs/disk",
-                f"{twin}/disk"]
-        done = call("theirs", args, folder)
+        self._agree(folder, "qcow2", "theirs/disk", "qcow2", f"{twin}/disk")
+
+    def _agree(self, folder, *images):
+        """QEMU looks for a data file in its own directory: each image is seen from there."""
+        raws = []
+        for format, path in zip(images[::2], images[1::2]):
+            twin, name = path.split("/")
+            raws.append(f"guest-{twin}-{name}")
+            done = call("theirs", ["qemu-img", "convert", "-f", format, "-O", "raw", name,
+                                   f"../{raws[-1]}"], folder / twin)
+            if done.returncode != 0:
+                raise Differs(f"{path} cannot be read: {done.stderr}")
+        done = call("theirs", ["qemu-img", "compare", "-f", "raw", "-F", "raw", *raws], folder)
         if done.returncode != 0:
-            raise Differs(f"{twin}'s content: {done.stdout}{done.stderr}")
+            raise Differs(f"{' and '.join(images[1::2])}: {done.stdout}{done.stderr}")
 
 
 def attempt(sequence, steps, keep=None):

@@ -8,6 +8,7 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/chain/cache_mode.c": "each name: tests/cli/test_engines.py, compat/test_compare.py",
     "src/chain/commit_base.c": "tests/compat/test_commit.py: bases by many names",
     "src/chain/context.c": "every test of src/chain makes one; tests/cli/test_engines.py",
+    "src/chain/doctor_fingerprint.c": "tests/cli/test_chain_seal.py",
     "src/chain/doctor_image.c": "tests/unit/chain/test_doctor.c",
     "src/chain/doctor_reference.c": "tests/unit/chain/test_doctor.c",
     "src/chain/dependants.c": "tests/cli/test_commit.py, over directories",
