@@ -14,6 +14,8 @@ _qimg_options() {
     chain-seal) echo "-h --help $gate -f --format --content --remove -p --progress
         --progress=json -q --quiet" ;;
     chain-verbs) echo "show seal" ;;
+    chain-verify) echo "-h --help $gate -f --format --image-opts --as --output -q --quiet" ;;
+    chain-verbs) echo "show verify" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -q --quiet" ;;
     commit) echo "$common -f --format --image-opts -t --cache -b --base -d --drop -r --rate-limit

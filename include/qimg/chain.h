@@ -83,9 +83,9 @@ struct qimg_chain_image {
                             * it is either raw or nothing */
     bool content_leads_on; /* UNREAD: read as content says, it would name a further file */
 
-    struct qimg_info info;    /* READ: as `qimg info` */
-    struct qimg_range window; /* raw with offset= and size=: off and len; else 0 */
-    bool has_window_size;
+    struct qimg_info info; /* READ: as `qimg info` */
+    bool has_window;       /* raw with offset= and size=: only that part of the file */
+    struct qimg_range window;
 
     struct qimg_chain_reference backing;
     struct qimg_chain_reference data_file; /* recorded "" = needed, but not named */

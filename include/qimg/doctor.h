@@ -31,8 +31,9 @@ struct qimg_finding {
     char *field;    /* of its header or its file: "backing file format" */
     char *value;    /* what stands there; may hold any bytes */
     char *sentence; /* names image, field and value; bytes from images are escaped in it */
-    char *remedy;   /* a command that mends it, ready for a POSIX shell; several lines = several
-                     * commands, all needed, in order */
+    char *remedy;   /* a command that mends it, ready for a shell (of names with control characters,
+                     * one that knows $'...', as bash); several lines = several commands, all
+                     * needed, in order */
     char *advice;   /* what to consider first, or to do where no command can be certain */
 };
 

@@ -13,9 +13,12 @@
 
 #define LIBVIRT_DEPTH 200 /* images in a chain; libvirt refuses more */
 
+/* Each finding before those that follow from it. */
 static doctor_check *const checks[] = {
-    doctor_state, doctor_flags, doctor_backing_name, doctor_backing_format, doctor_data_file,
-    doctor_fingerprint,
+    doctor_state,        doctor_access,         doctor_flags,       /* the image */
+    doctor_backing_name, doctor_backing_format, doctor_names,       /* what it records */
+    doctor_data_file,    doctor_sizes,          doctor_fingerprint, /* what is there */
+    doctor_base_newer,   doctor_writers,
 };
 
 /* --- helpers of the checks ------------------------------------------------------------------- */

@@ -29,7 +29,13 @@ typedef int doctor_check(struct diagnosis *d);
 doctor_check doctor_backing_name, doctor_backing_format;
 /* doctor_fingerprint.c: is what is there still what it was? */
 doctor_check doctor_fingerprint;
-/* doctor_image.c: the image itself, and its data file */
+/* doctor_missing.c: the backing file is not there (called by doctor_backing_name) */
+doctor_check doctor_missing;
+/* doctor_relation.c: the image beside its backing file */
+doctor_check doctor_sizes, doctor_base_newer, doctor_names;
+/* doctor_access.c, doctor_writers.c: who may read it, who writes to it */
+doctor_check doctor_access, doctor_writers;
+/* doctor_image.c: the image itself; doctor_data.c: its data file */
 doctor_check doctor_state, doctor_flags, doctor_data_file;
 
 /* The names of d->image and of a value, shown; and d->image's for a command line. */

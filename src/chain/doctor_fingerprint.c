@@ -61,8 +61,9 @@ int doctor_fingerprint(struct diagnosis *d)
     if (d->image->state != QIMG_CHAIN_READ || !surveyed_of(d->image)->sealed || !d->below ||
         d->below->state != QIMG_CHAIN_READ)
         return 0;
-    if (!compare(d, &found) || found.state == QIMG_FINGERPRINT_NONE ||
-        found.state == QIMG_FINGERPRINT_SAME)
+    if (!compare(d, &found) || found.state == QIMG_FINGERPRINT_NONE)
         return 0;
-    return tell(d, &found);
+    surveyed_of(d->image)->vouched =
+        found.state != QIMG_FINGERPRINT_STALE && found.state != QIMG_FINGERPRINT_UNKNOWN;
+    return found.state == QIMG_FINGERPRINT_SAME ? 0 : tell(d, &found);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An image by itself: can it be read at all, what do its flags say, is its data file there.
+ * An image by itself: can it be read at all, and what do its flags say.
  */
 #include <string.h>
 
@@ -40,7 +40,9 @@ int doctor_state(struct diagnosis *d)
     case QIMG_CHAIN_MISSING:
         return top ? tell_state(d, FINDING_MISSING, "is missing") : 0;
     case QIMG_CHAIN_UNREADABLE:
-        return top ? tell_state(d, FINDING_UNREADABLE, "cannot be read") : 0;
+        return top && image->problem_code != EACCES
+                   ? tell_state(d, FINDING_UNREADABLE, "cannot be read")
+                   : 0;
     case QIMG_CHAIN_READ:
     case QIMG_CHAIN_UNREAD:
     case QIMG_CHAIN_REFUSED:
@@ -74,30 +76,4 @@ int doctor_flags(struct diagnosis *d)
         return tell_flag(d, FINDING_DIRTY, "dirty",
                          "it was not closed cleanly, and its refcounts may be wrong");
     return 0;
-}
-
-/* --- the data file --------------------------------------------------------------------------- */
-
-int doctor_data_file(struct diagnosis *d)
-{
-    const struct qimg_chain_reference *reference = &d->image->data_file;
-    if (!reference->recorded)
-        return 0;
-    AUTO_WORDS struct doctor_words words = { 0 };
-    TRY(doctor_words(d, reference->recorded, &words));
-    if (*reference->recorded == '\0') {
-        struct finding f = doctor_begin(d, FINDING_DATA_FILE_EMPTY);
-        finding_field(&f, "data file", "");
-        finding_say(&f, "image %s keeps its data in an external file and does not name it",
-                    words.image);
-        return doctor_end(d, &f);
-    }
-    if (!reference->image || reference->image->state == QIMG_CHAIN_READ)
-        return 0;
-    const bool missing = reference->image->state == QIMG_CHAIN_MISSING;
-    struct finding f = doctor_begin(d, missing ? FINDING_DATA_FILE_MISSING : FINDING_UNREADABLE);
-    finding_field(&f, "data file", reference->recorded);
-    finding_say(&f, "data file %s of image %s %s (%s)", words.value, words.image,
-                missing ? "is missing" : "cannot be read", reference->image->problem);
-    return doctor_end(d, &f);
 }

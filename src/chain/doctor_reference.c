@@ -48,8 +48,10 @@ int doctor_backing_name(struct diagnosis *d)
         return 0;
     switch (d->below->state) {
     case QIMG_CHAIN_MISSING:
-        return tell_name(d, FINDING_MISSING, "is missing", NULL);
+        return doctor_missing(d);
     case QIMG_CHAIN_UNREADABLE:
+        if (d->below->problem_code == EACCES)
+            return 0; /* doctor_access() tells, of that image */
         return tell_name(d, FINDING_UNREADABLE, "cannot be read", NULL);
     case QIMG_CHAIN_REFUSED:
         return tell_name(d, FINDING_REFUSED, "is kept shut", NULL);
@@ -73,17 +75,29 @@ static const char *content_of(const struct qimg_chain_image *image)
     return image->content ? image->content : "raw";
 }
 
+/* The name to record with a format: a json: name that describes no more than a file cannot have
+ * one beside it (QEMU refuses that), the plain name can. To be freed; NULL: no memory. */
+static char *name_to_record(const struct diagnosis *d)
+{
+    const struct qimg_chain_image *below = d->below;
+    const bool plain = !d->image->backing.json || below->has_window || !below->absolute;
+    return gate_shell_quoted(plain ? d->image->backing.recorded : below->absolute);
+}
+
 /* The command that records what the content looks like, and what speaks against trusting that. */
 static void remedy_format(struct finding *f, const struct diagnosis *d,
                           const struct doctor_words *name)
 {
     const char *content = content_of(d->below);
-    finding_remedy(f, "qimg rebase -u -F %s -b %s %s", content, name->quoted, name->operand);
+    char *quoted = name_to_record(d);
+    f->failed |= !quoted;
+    if (quoted)
+        finding_remedy(f, "qimg rebase -u -F %s -b %s %s", content, quoted, name->operand);
+    free(quoted);
     const bool readable = format_find(content) != NULL;
     if (d->below->content_leads_on || !readable)
-        finding_advise(f, "%s %s: only if you trust what it names",
-                       "read as that, it may lead to further files, as",
-                       d->below->content_leads_on ? "it does" : "its format can");
+        finding_advise(f, "read as %s it %s further files: only if you trust what it names",
+                       content, d->below->content_leads_on ? "names" : "may name");
 }
 
 static int tell_format(struct diagnosis *d, enum finding_id id, const char *format,
@@ -109,6 +123,20 @@ static int tell_format(struct diagnosis *d, enum finding_id id, const char *form
     return doctor_end(d, &f);
 }
 
+static int tell_probed(struct diagnosis *d)
+{
+    AUTO_WORDS struct doctor_words name = { 0 };
+    TRY(doctor_words(d, d->image->backing.recorded, &name));
+    struct finding f = doctor_begin(d, FINDING_PROBED);
+    finding_field(&f, FIELD_FORMAT, NULL);
+    finding_say(&f,
+                "image %s does not record the format of its backing file %s: it was taken for %s "
+                "by its content",
+                name.image, name.value, d->below->format);
+    remedy_format(&f, d, &name);
+    return doctor_end(d, &f);
+}
+
 static bool is_protocol(const char *format)
 {
     return strcmp(format, "file") == 0 || strcmp(format, "host_device") == 0;
@@ -121,8 +149,12 @@ int doctor_backing_format(struct diagnosis *d)
         below->state == QIMG_CHAIN_REFUSED || d->image->backing.by_user)
         return 0;
     const char *format = d->image->backing.recorded_format;
+    if (!format && below->format)
+        return below->probed ? tell_probed(d) : 0;
     if (!format)
-        return below->format ? 0 : tell_format(d, FINDING_FORMAT_MISSING, NULL, NULL);
+        return tell_format(d, FINDING_FORMAT_MISSING, NULL, NULL);
+    if (surveyed_of(below)->place.protocol_only && below->state == QIMG_CHAIN_DAMAGED)
+        return 0; /* doctor_names() tells */
     if (!qimg_format_known(format) || is_protocol(format))
         return tell_format(d, FINDING_FORMAT_UNKNOWN, format, NULL);
     if (strcmp(format, content_of(below)) == 0)

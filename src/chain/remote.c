@@ -47,3 +47,47 @@ bool remote_is(const char *recorded)
         return json_is_remote(recorded + 5);
     return is_protocol(recorded, strcspn(recorded, ":"));
 }
+
+/* --- credentials ------------------------------------------------------------------------------ */
+
+/* "scheme://user@host/path" */
+static bool uri_has_user(const char *name)
+{
+    const char *authority = strstr(name, "://");
+    if (!authority)
+        return false;
+    authority += 3;
+    return memchr(authority, '@', strcspn(authority, "/?#")) != NULL;
+}
+
+static bool is_secret(const char *key)
+{
+    static const char *const secrets[] = { "user", "username", "password", "cookie" };
+    const char *dot = strrchr(key, '.');
+    const char *last = dot ? dot + 1 : key;
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+        if (strcmp(secrets[i], last) == 0)
+            return true;
+    return false;
+}
+
+static bool json_has_secrets(const char *text)
+{
+    struct block_option_vec options = { 0 };
+    struct qimg_error unheard;
+    bool secret = false;
+    if (block_options_from_json(text, &options, &unheard) == 0)
+        for (size_t i = 0; i < options.count; i++) {
+            const struct block_option *o = &options.items[i];
+            secret |= is_secret(o->key) || (o->value && uri_has_user(o->value));
+        }
+    block_options_release(&options);
+    return secret;
+}
+
+bool remote_has_credentials(const char *recorded)
+{
+    if (strncmp(recorded, "json:", 5) == 0)
+        return json_has_secrets(recorded + 5);
+    return resolve_has_protocol(recorded) && uri_has_user(recorded);
+}

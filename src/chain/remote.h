@@ -10,4 +10,7 @@
 /* Does @recorded (a URI, PROTOCOL:..., or json:) name a place that QEMU would reach by network? */
 bool remote_is(const char *recorded);
 
+/* Does the name hold a user or a password? */
+bool remote_has_credentials(const char *recorded);
+
 #endif

@@ -63,6 +63,7 @@ void qimg_survey_free(struct qimg_survey *survey)
     surveyed_vec_release(&survey->images);
     text_vec_release(&survey->keys);
     table_release(&survey->by_key);
+    writers_free(survey->writers);
     free(survey->directory);
     free(survey);
 }

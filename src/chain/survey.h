@@ -10,12 +10,14 @@
 #include "resolve.h"
 #include "table.h"
 #include "vec.h"
+#include "writers.h"
 
 /* What the library keeps of an image beside what it shows: its `own`. */
 struct surveyed {
     struct qimg_chain_image image;
     struct location place; /* where it was opened: backing options of json: names count below it */
     bool followed;         /* image.backing.image and image.data_file.image are final */
+    bool vouched;          /* a fingerprint tells more of the backing file than its time can */
     bool judged;           /* the doctor told what there is, and its worst was: */
     unsigned worst;        /* enum qimg_severity */
     uint64_t name_end;     /* where the recorded backing name ends in the file; 0 = not known */
@@ -32,6 +34,7 @@ struct qimg_survey {
     struct table by_key;        /* to images: by how they were asked for, and what they are */
     struct text_vec keys;       /* owned: the table's */
     char *directory;            /* the current one when the survey began */
+    struct writers *writers;    /* NULL = nobody asked yet */
 };
 
 static inline struct surveyed *surveyed_of(const struct qimg_chain_image *image)
@@ -54,6 +57,11 @@ struct look {
 /* Fills s->image from the file at @look, whatever there is. Fails only with -ENOMEM. */
 MUST_CHECK int survey_look(struct qimg_survey *survey, const struct look *look, struct surveyed *s,
                            struct qimg_error *err);
+
+/* The format whose signature the file at @path bears, NULL for none. A negative errno where it is
+ * not there, is no file or device, or cannot be read. */
+MUST_CHECK int survey_content(const struct qimg_survey *survey, const char *path,
+                              const char **format);
 
 /* What the file system says of @path, following symbolic links. 0 or a negative errno. */
 MUST_CHECK int survey_stat(const char *path, struct qimg_chain_file *out);

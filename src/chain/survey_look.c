@@ -74,6 +74,14 @@ static void cleanup_layer(struct layer *layer)
     layer_release(layer);
 }
 
+int survey_content(const struct qimg_survey *survey, const char *path, const char **format)
+{
+    const struct io_open_options how = { 0 };
+    AUTO(cleanup_file) struct io_file *file = NULL;
+    TRY(io_file_open(survey->context->engine, path, &how, &file));
+    return signature_of_image(file, format);
+}
+
 /* Opens the file once for its signature; false as above. */
 static bool read_signature(struct qimg_survey *survey, const struct look *look,
                            struct qimg_chain_image *image, int *rc, struct qimg_error *err)
@@ -120,15 +128,6 @@ static int peek(struct qimg_survey *survey, const struct look *look, struct qimg
     if (open_header(survey, look, image->content, &layer, &unheard) < 0)
         return unheard.code == ENOMEM ? qimg_fail_memory(err) : 0;
     image->content_leads_on = layer.image->backing_name || layer.image->needs_data_file;
-    return 0;
-}
-
-static int note_window(const struct layer *layer, struct qimg_chain_image *image)
-{
-    if (layer->windowed) {
-        image->window = (struct qimg_range){ layer->window_off, layer->image->size };
-        image->has_window_size = true;
-    }
     return 0;
 }
 
@@ -179,8 +178,10 @@ static int read_header(struct qimg_survey *survey, const struct look *look, stru
     image->probed = layer.probed;
     free(TAKE(image->format));
     TRY(copy_text(layer.image->ops->name, &image->format, err));
-    TRY(note_window(&layer, image));
     s->sealed = layer.image->fingerprint != NULL;
+    image->has_window = layer.windowed;
+    if (layer.windowed)
+        image->window = (struct qimg_range){ layer.window_off, layer.image->size };
     s->name_end = layer.image->backing_name_end;
     return copy_references(&layer, image, err);
 }

@@ -28,3 +28,10 @@ def test_every_relative_link_in_the_documents_leads_somewhere():
             if "://" not in target and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def test_every_finding_is_in_a_man_page():
+    table = (ROOT / "src/chain/findings.def").read_text()
+    ids = re.findall(r'^FINDING\(\w+,\s*"([\w-]+)"', table, re.M)
+    pages = "".join(page.read_text() for page in (ROOT / "man").glob("qimg-chain-*.1"))
+    assert ids and [id for id in ids if f".It Cm {id}\n" not in pages] == []

@@ -78,8 +78,8 @@ Test(doctor, judges_names_and_formats_where_they_are_recorded)
 Test(doctor, loops_name_both_ends_and_a_way_out)
 {
     struct qimg_findings findings = { 0 };
-    rig_overlay("a", "b", "qcow2");
     rig_overlay("b", "a", "qcow2");
+    rig_overlay("a", "b", "qcow2");
     cr_expect_str_eq(judge("a", &findings), "loop@1");
     cr_expect(strstr(findings.items[0].sentence, "'a'"), "%s", findings.items[0].sentence);
     cr_expect_str_eq(findings.items[0].remedy, "qimg rebase -u -b '' 'b'");

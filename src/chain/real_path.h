@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where a path really ends. Never to find a file: names are joined and opened as text. Only to
+ * explain why a name does not lead where somebody thought.
+ */
+#ifndef CHAIN_REAL_PATH_H
+#define CHAIN_REAL_PATH_H
+
+/* @path without symbolic links, "." and "..", to be freed. NULL: it leads nowhere, or no memory. */
+char *real_path(const char *path);
+
+#endif
