@@ -11,11 +11,10 @@ _qimg_options() {
         -b --source-file -F --source-format -q --quiet" ;;
     chain) echo "-h --help" ;;
     chain-show) echo "-h --help $gate -f --format --image-opts --output" ;;
-    chain-seal) echo "-h --help $gate -f --format --content --remove -p --progress
-        --progress=json -q --quiet" ;;
-    chain-verbs) echo "show seal" ;;
-    chain-verify) echo "-h --help $gate -f --format --image-opts --as --output -q --quiet" ;;
-    chain-verbs) echo "show verify" ;;
+    chain-verify) echo "-h --help $gate -f --format --image-opts --as --content --output -q
+        --quiet" ;;
+    chain-seal) echo "-h --help $gate -f --format --content --remove -p --progress -q --quiet" ;;
+    chain-verbs) echo "show verify seal" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -q --quiet" ;;
     commit) echo "$common -f --format --image-opts -t --cache -b --base -d --drop -r --rate-limit

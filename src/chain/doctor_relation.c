@@ -86,8 +86,9 @@ int doctor_base_newer(struct diagnosis *d)
     finding_say(&f, "backing file %s of image %s changed at %s, after the image was %s at %s",
                 words.value, words.image, now, has_birth ? "made" : "last written", then);
     finding_remedy(&f, "qimg chain seal -q %s", words.operand);
-    finding_advise(&f, "only if it is right as it is: a commit, a repair or a copy changes its time "
-                       "too; after a write to it the image's guest sees a mixture");
+    finding_advise(&f,
+                   "only if it is right as it is: a commit, a repair or a copy changes its time "
+                   "too; after a write to it the image's guest sees a mixture");
     return doctor_end(d, &f);
 }
 

@@ -309,7 +309,7 @@ CASES = {
     data_file_name: ("data-file-name", 1, [], "sub/top.qcow2"),
     size_smaller: ("size-smaller", 1),
     size_larger: ("size-larger", 0),
-    base_newer: ("base-newer", 1),
+    base_newer: ("base-newer", 1, [], "mid.qcow2"),
     json_relative: ("json-relative", 1),
     protocol_relative: ("json-relative", 1),
     symlink_dependent: ("symlink-dependent", 1, [], "sub/top.qcow2"),
