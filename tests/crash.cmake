@@ -29,6 +29,10 @@ foreach(share 0 1)
     qimg_crash_test(crash_faults_${share} crash_faults ${share} 2)
 endforeach()
 
+# Jobs over several images.
+qimg_crash_program(crash_commit)
+qimg_crash_test(crash_commit crash_commit)
+
 # Memory that runs out; real files, so none of the simulator is in it.
 qimg_test_program(crash_memory crash/crash_memory.c)
 foreach(function malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup)

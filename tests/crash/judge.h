@@ -11,6 +11,11 @@
 #include "view.h"
 
 struct judge {
+    /* A job over more than one image judges in its own way; NULL: as said above. */
+    bool (*sound)(struct judge *judge, const struct disk *disk);
+    bool (*content)(struct judge *judge, const struct disk *disk, const struct tape *tape,
+                    struct span span);
+    void *user;
     struct backing backing;
     bool atomic;    /* one version as a whole, not sector by sector */
     bool verb;      /* bitmaps and features belong to what a version is */
