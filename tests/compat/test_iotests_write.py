@@ -118,12 +118,28 @@ def test_a_failed_open_names_what_was_given_beside_the_options(scratch, args):
     assert (mine.code, mine.err) == (oracle.code, oracle.err)
 
 
-def test_corruption_met_by_a_write_is_told_without_a_program_name(twin):
-    twin.img("create", "-q", "-f", "qcow2", "a", "64M")
-    patch(twin.theirs / "a", 0x30000, 1 << 63 | 0x30000)  # the L2 table lies on the L1 table
+def meets_corruption(twin, command):
+    """Both programs say the same, and both images are marked."""
     twin.fork()
-    results = [program("-c", "write 0 512", "a")
+    results = [program("-c", command, "a")
                for program in (run.as_qemu_io(twin.ours), run.qemu_io(twin.theirs))]
     assert results[0].code == results[1].code == 1
     assert results[0].err.startswith("qcow2: Marking image as corrupt: ")
     assert (results[0].out, results[0].err) == (results[1].out, results[1].err)
+    for directory in (twin.ours, twin.theirs):
+        assert (directory / "a").read_bytes()[79] & 2, directory
+
+
+def test_corruption_met_by_a_write_is_told_without_a_program_name(twin):
+    twin.img("create", "-q", "-f", "qcow2", "a", "64M")
+    patch(twin.theirs / "a", 0x30000, 1 << 63 | 0x30000)  # the L2 table lies on the L1 table
+    meets_corruption(twin, "write 0 512")
+
+
+def test_an_unaligned_refcount_block_is_corruption_when_it_is_needed(twin):
+    twin.img("create", "-q", "-f", "qcow2", "-o", "refcount_bits=64,cluster_size=1k", "a", "1M")
+    twin.io("a", "write 0 124k")
+    twin.io("a", "discard 121k 1k", "discard 123k 1k")
+    table = int.from_bytes((twin.theirs / "a").read_bytes()[48:56], "big")
+    patch(twin.theirs / "a", table + 8, 0x20600)
+    meets_corruption(twin, "write 121k 3k")

@@ -242,7 +242,9 @@ static int complete_l1(struct qcow2 *q)
     return 0;
 }
 
-static int load_reftable(struct qcow2 *q)
+/* An unaligned block is told when it is needed (refcount_write.c). One past the end would read as
+ * counts of 0, and used clusters be taken for free ones. */
+static int load_reftable(struct qcow2 *q, uint64_t file_size)
 {
     struct meta *m = q->meta;
     const uint64_t len = (uint64_t)q->header.reftable_clusters << q->header.cluster_bits;
@@ -254,8 +256,8 @@ static int load_reftable(struct qcow2 *q)
     TRY(io_read_exact(q->image.file, q->header.reftable_off, m->reftable, len, NULL));
     for (uint64_t i = 0; i < m->reftable_count; i++) {
         m->reftable[i] = load_be64(&m->reftable[i]) & QCOW2_REFTABLE_OFFSET_MASK;
-        if (!is_aligned(m->reftable[i], qcow2_cluster_size(q)))
-            return -EBADMSG;
+        if (m->reftable[i] >= file_size)
+            return -EIO;
     }
     return 0;
 }
@@ -276,7 +278,8 @@ static int note_metadata(struct qcow2 *q)
     TRY(note_table(q, h->l1_off, (uint64_t)h->l1_count * 8, META_KIND_L1));
     TRY(note_table(q, h->reftable_off, m->reftable_count * 8, META_KIND_REFTABLE));
     for (uint64_t i = 0; i < m->reftable_count; i++)
-        TRY(note_table(q, m->reftable[i], m->reftable[i] != 0, META_KIND_REFBLOCK));
+        if (is_aligned(m->reftable[i], qcow2_cluster_size(q)))
+            TRY(note_table(q, m->reftable[i], m->reftable[i] != 0, META_KIND_REFBLOCK));
     for (uint32_t i = 0; i < q->l1_loaded; i++) {
         if (qcow2_l1_decode(q->l1[i], &q->geometry, &l2_off) == QCOW2_L1_TABLE)
             TRY(note_table(q, l2_off, 1, META_KIND_L2));
@@ -305,7 +308,7 @@ static int load(struct qcow2 *q)
     m->disk_header = q->header;
     TRY(pages_open(q));
     TRY(complete_l1(q));
-    TRY(load_reftable(q));
+    TRY(load_reftable(q, st.size));
     return note_metadata(q);
 }
 

@@ -8,6 +8,8 @@
  * nothing of it is visible before the table, in its new place, is.
  */
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +52,21 @@ static uint64_t block_of(const struct qcow2 *q, uint64_t cluster)
     return index < q->meta->reftable_count ? q->meta->reftable[index] : 0;
 }
 
+/* Can the counts of @cluster be read? -EIO, and the image is marked corrupt, where their block
+ * cannot be where the table says. */
+static int check_block(struct qcow2 *q, uint64_t cluster)
+{
+    const uint64_t off = block_of(q, cluster);
+    char why[120];
+
+    if (is_aligned(off, qcow2_cluster_size(q)))
+        return 0;
+    snprintf(why, sizeof(why),
+             "Refblock offset %#" PRIx64 " unaligned (reftable index: %#" PRIx64 ")", off,
+             cluster >> q->meta->block_bits);
+    return meta_mark_corrupt(q, why);
+}
+
 /* Counts in one page, as a power of two. */
 static unsigned page_count_bits(const struct qcow2 *q)
 {
@@ -76,6 +93,7 @@ int refcount_raw(struct qcow2 *q, uint64_t cluster, uint64_t *count)
     *count = 0;
     if (block_of(q, cluster) == 0)
         return 0;
+    TRY(check_block(q, cluster));
     TRY(meta_read_page(q, count_page(q, cluster), &page));
     *count = qcow2_refcount_get(page, q->header.refcount_order, index_in_page(q, cluster));
     return 0;
@@ -83,6 +101,7 @@ int refcount_raw(struct qcow2 *q, uint64_t cluster, uint64_t *count)
 
 static int edit_counts(struct qcow2 *q, uint64_t cluster, uint8_t **page)
 {
+    TRY(check_block(q, cluster));
     return meta_edit_page(q, count_page(q, cluster), META_NEW, META_KIND_REFBLOCK, page);
 }
 
@@ -171,6 +190,7 @@ int refcount_find(struct qcow2 *q, uint64_t from, uint64_t end, bool used, uint6
         const uint64_t base = align_down(from, per_page);
         const uint64_t stop = min_u64(base + per_page, end) - base;
         const uint8_t *page;
+        TRY(check_block(q, from));
         TRY(meta_read_page(q, count_page(q, from), &page));
         from = base + find_in_page(page, q->header.refcount_order, from - base, stop, used);
         if (from - base < stop)
