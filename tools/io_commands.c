@@ -399,7 +399,7 @@ const struct io_command io_commands[] = {
     { "readv", NULL, io_readv, 2, -1, IO_NEEDS_IMAGE, "[-Cqrv] [-P pattern] off len [len..]",
       "reads bytes that follow each other", READ_HELP },
     { "reopen", NULL, io_reopen, 0, -1, IO_NEEDS_IMAGE, "[(-r|-w)] [-c cache] [-o options]",
-      "closes the image and opens it anew",
+      "reopens an image with new options",
       " -r  for reading only\n"
       " -w  for reading and writing\n"
       " -c  cache mode\n"

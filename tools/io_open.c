@@ -232,62 +232,94 @@ int io_close_image(struct io *io)
 
 /* --- reopening ------------------------------------------------------------------------------- */
 
-/* Options of the format that can change while an image is open. None of them matters here. */
-static int check_reopen_options(struct io *io, const char *list)
+/* What -r, -w, -c and -o of one command say, together. */
+struct reopening {
+    struct io_open open;
+    bool has_mode, has_cache;
+    const char *options;
+};
+
+static int take_letter(struct io *io, struct reopening *r, int letter, const char *value)
 {
-    static const char *const known[] = { "lazy-refcounts",
-                                         "pass-discard-request",
-                                         "pass-discard-snapshot",
-                                         "pass-discard-other",
-                                         "overlap-check",
-                                         "overlap-check.template",
-                                         "cache-size",
-                                         "l2-cache-size",
-                                         "l2-cache-entry-size",
-                                         "refcount-cache-size",
-                                         "cache-clean-interval",
-                                         "discard-no-unref",
-                                         NULL };
-    char *copy = strdup(list), *rest = copy, *option;
-    int rc = copy ? 0 : -1;
-    while (rc == 0 && (option = strsep(&rest, ","))) {
-        option[strcspn(option, "=")] = '\0';
-        if (*option == '\0' || is_one_of(option, known))
-            continue;
-        tool_fail(io->tool, "Cannot change the option '%s'", option);
-        rc = -1;
+    switch (letter) {
+    case 'c':
+        r->has_cache = true;
+        return args_cache(io->tool, "cache option", value, &r->open.options.cache) ? -1 : 0;
+    case 'o':
+        r->options = value;
+        return 0;
+    case 'r':
+    case 'w':
+        if (r->has_mode)
+            return tool_fail(io->tool, "Only one -r/-w option may be given"), -1;
+        r->has_mode = true;
+        r->open.read_only = letter == 'r';
+        return 0;
+    default:
+        return -2;
     }
-    free(copy);
-    return rc;
+}
+
+/* direct and no_flush as QEMU's cache modes name them; what was not said stays. */
+static enum qimg_cache cache_of(enum qimg_cache now, const struct qimg_reopen *asked)
+{
+    const bool through = now == QIMG_CACHE_WRITETHROUGH || now == QIMG_CACHE_DIRECTSYNC;
+    bool direct = now == QIMG_CACHE_NONE || now == QIMG_CACHE_DIRECTSYNC;
+    bool no_flush = now == QIMG_CACHE_UNSAFE;
+
+    direct = asked->direct < 0 ? direct : asked->direct;
+    no_flush = asked->no_flush < 0 ? no_flush : asked->no_flush;
+    if (direct)
+        return through ? QIMG_CACHE_DIRECTSYNC : QIMG_CACHE_NONE;
+    if (no_flush)
+        return QIMG_CACHE_UNSAFE;
+    return through ? QIMG_CACHE_WRITETHROUGH : QIMG_CACHE_WRITEBACK;
+}
+
+static int take_options(struct io *io, struct reopening *r)
+{
+    const struct io_opened *opened = io->opened;
+    const char *given = opened->open.options.image_opts ? opened->name : NULL;
+    struct qimg_reopen asked;
+    struct qimg_error err;
+
+    if (!r->options)
+        return 0;
+    qimg_error_clear(&err);
+    if (qimg_image_check_reopen(io->image, given, r->options, &asked, &err) < 0)
+        return tool_fail_error(io->tool, "", &err), -1;
+    if (r->has_mode && asked.read_only >= 0)
+        return tool_fail(io->tool, "Cannot set both -r/-w and 'read-only'"), -1;
+    if (r->has_cache && (asked.direct >= 0 || asked.no_flush >= 0))
+        return tool_fail(io->tool, "Cannot set both -c and the cache options"), -1;
+    if (asked.read_only > 0 && !r->open.read_only)
+        return tool_fail(io->tool, "Read-only block node '%s' cannot support read-write users",
+                         qimg_image_file(io->image, 0)),
+               -1;
+    if (asked.read_only == 0)
+        r->open.read_only = false;
+    r->open.options.cache = cache_of(r->open.options.cache, &asked);
+    return 0;
 }
 
 int io_reopen(struct io *io, int argc, char **argv)
 {
-    struct io_open open = io->opened->open;
-    bool mode_given = false;
+    struct reopening r = { .open = io->opened->open };
     int letter;
+
     optind = 0;
     while ((letter = getopt(argc, argv, "c:o:rw")) != -1) {
-        if (letter == '?')
-            return -2;
-        if (letter == 'c' && args_cache(io->tool, "cache option", optarg, &open.options.cache))
-            return -1;
-        if (letter == 'o' && check_reopen_options(io, optarg) < 0)
-            return -1;
-        if (letter != 'r' && letter != 'w')
-            continue;
-        if (mode_given) {
-            tool_fail(io->tool, "Only one -r/-w option may be given");
-            return -1;
-        }
-        mode_given = true;
-        open.read_only = letter == 'r';
+        const int rc = take_letter(io, &r, letter, optarg);
+        if (rc < 0)
+            return rc;
     }
     if (optind != argc)
         return -2;
+    if (take_options(io, &r) < 0)
+        return -1;
     const int closed = close_image(io);
     struct io_opened *opened = io->opened;
     io->opened = NULL;
-    opened->open = open;
+    opened->open = r.open;
     return open_as(io, opened, opened->name) < 0 || closed < 0 ? -1 : 0;
 }

@@ -35,6 +35,18 @@ QIMG_API const char *qimg_image_format(const struct qimg_image *image); /* of th
  * it has one, else the image itself. Owned by the image. */
 QIMG_API const char *qimg_image_file(const struct qimg_image *image, unsigned layer);
 
+/* What may be asked of an open image by "key=value,...": -1 = nothing was said, else 0 or 1. */
+struct qimg_reopen {
+    int read_only, direct, no_flush;
+};
+
+/* Could @options be given to the image anew, as qemu-io's reopen -o does? @given: the options that
+ * it was opened with, NULL = none. -EINVAL, in QEMU's words, where one cannot change while an image
+ * is open, or has a value that QEMU refuses. Changes nothing. */
+QIMG_API int qimg_image_check_reopen(const struct qimg_image *image, const char *given,
+                                     const char *options, struct qimg_reopen *out,
+                                     struct qimg_error *err);
+
 /* What `info` prints for the opened image. @info is zeroed first and filled on success. */
 QIMG_API int qimg_image_info(struct qimg_image *image, struct qimg_info *info,
                              struct qimg_error *err);

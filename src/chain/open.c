@@ -65,7 +65,9 @@ int next_of(struct qimg_context *context, const struct layer *holder, const stru
         return 0;
 
     TRY(resolve_recorded(context, holder->name, image->backing_name, &out->place, err));
-    out->format = image->backing_format ? image->backing_format : out->place.format;
+    out->format = above->backing_format   ? above->backing_format
+                  : image->backing_format ? image->backing_format
+                                          : out->place.format;
     out->reference = (struct gate_request){
         .role = GATE_BACKING,
         .holder = holder->name,

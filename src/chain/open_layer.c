@@ -12,6 +12,7 @@
 #include "bits.h"
 #include "cleanup.h"
 #include "open.h"
+#include "resolve_tuning.h"
 
 #define PROBE_BYTES 512
 
@@ -257,6 +258,8 @@ int open_layer(struct qimg_context *context, const struct open_request *request,
         file = NULL; /* the image's now */
     if (rc == 0)
         rc = set_window(&layer, place, err);
+    if (rc == 0)
+        rc = tuning_fits(&place->tuning, layer.image->cluster_size, err);
     if (rc < 0) {
         layer_release(&layer);
         return rc;

@@ -11,6 +11,12 @@
 #include "format.h"
 #include "qimg/options.h"
 
+/* Of options that tune QEMU's caches, what must fit the image (resolve_tuning.h). All zero: none. */
+struct tuning {
+    uint64_t l2_entry_size, refcount_cache; /* bytes */
+    bool has_l2_entry_size;
+};
+
 /* What a name means, once read. Strings are owned. */
 struct location {
     char *path;           /* the file, as it will be opened */
@@ -29,6 +35,7 @@ struct location {
     bool offset_as_text, size_as_text; /* given as strings, and shown so */
     bool read_only, force_share;
     bool direct;   /* cache.direct=on */
+    struct tuning tuning;
     bool embedded; /* the name was json:, or named its protocol */
 };
 

@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "resolve_options.h"
+#include "resolve_tuning.h"
 #include "size.h"
 #include "str.h"
 
@@ -44,13 +45,6 @@ static const char *const node_options[] = { "read-only",      "auto-read-only", 
 static const char *const file_options[] = {
     "locking", "aio", "aio-max-batch", "drop-cache", "x-check-cache-dropped", "pr-manager", NULL
 };
-static const char *const qcow2_options[] = {
-    "lazy-refcounts",      "pass-discard-request", "pass-discard-snapshot",
-    "pass-discard-other",  "discard-no-unref",     "overlap-check",
-    "cache-size",          "l2-cache-size",        "l2-cache-entry-size",
-    "refcount-cache-size", "cache-clean-interval", NULL
-};
-
 static bool listed(const char *key, const char *const *list)
 {
     for (; *list; list++)
@@ -83,10 +77,12 @@ static int refuse_rest(const struct block_option_vec *options, const struct loca
         const char *key = options->items[i].key;
         if (options->items[i].used || listed(key, node_options))
             continue;
+        if (has_prefix(key, "backing.") && listed(key + strlen("backing."), node_options))
+            continue;
         const char *of_file = place->protocol_only ? key : below_file(key);
         if (of_file && (listed(of_file, file_options) || listed(of_file, node_options)))
             continue;
-        if (may_be_qcow2 && (listed(key, qcow2_options) || has_prefix(key, "overlap-check.")))
+        if (may_be_qcow2 && tuning_is_qcow2s(key))
             continue;
         if (of_file)
             return qimg_fail(err, EINVAL, "Block protocol '%s' doesn't support the option '%s'",
@@ -219,8 +215,10 @@ static int read_format(struct block_option_vec *options, const char *driver, str
         return qimg_fail(err, EINVAL, "Must specify either driver or file");
     TRY(copy_text(driver, &out->format, err));
     TRY(read_backing(options, out, err));
-    if (!driver || strcmp(driver, "qcow2") == 0)
+    if (!driver || strcmp(driver, "qcow2") == 0) {
         TRY(read_qcow2(options, out, err));
+        TRY(tuning_check_qcow2(options, &out->tuning, err));
+    }
     if (!driver || strcmp(driver, "raw") == 0)
         TRY(read_window(options, out, err));
     return read_file(options, "file.driver", has_file ? "file.filename" : "filename", out, err);
@@ -296,6 +294,7 @@ int location_from_options(struct block_option_vec *options, struct location *out
             return qimg_fail(err, EINVAL, "Unknown driver '%s'", driver);
         TRY(read_format(options, driver, out, err));
     }
+    TRY(tuning_check_node(options, err));
     TRY(read_flag(options, "read-only", &out->read_only, err));
     TRY(read_flag(options, "force-share", &out->force_share, err));
     TRY(read_flag(options, "cache.direct", &out->direct, err));

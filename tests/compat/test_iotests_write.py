@@ -118,6 +118,74 @@ def test_a_failed_open_names_what_was_given_beside_the_options(scratch, args):
     assert (mine.code, mine.err) == (oracle.code, oracle.err)
 
 
+SIZES = ("cache-size=1.25M,l2-cache-size=1M,refcount-cache-size=0.25M",
+         "cache-size=1M,l2-cache-size=2M", "cache-size=1M,refcount-cache-size=2M",
+         "cache-size=0,l2-cache-size=0,refcount-cache-size=0", "l2-cache-entry-size=256",
+         "l2-cache-entry-size=4242", "l2-cache-entry-size=128k", "l2-cache-entry-size=16k",
+         "refcount-cache-size=256T", "cache-size=256T", "cache-size=foo", "cache-size=-1",
+         "cache-size=2M,l2-cache-size=1M")
+CHECKS = ("overlap-check=blubb", "overlap-check.template=blubb", "overlap-check=all",
+          "overlap-check=constant,overlap-check.template=all", "overlap-check.main-header=x",
+          "overlap-check.nonsense=on")
+OTHERS = ("cache-clean-interval=-1", "cache-clean-interval=4294967296", "cache-clean-interval=x",
+          "lazy-refcounts=42", "pass-discard-request=foo", "read-only=foo", "cache.direct=baz",
+          "auto-read-only=qux", "detect-zeroes=x", "discard=foo", "nosuch=1")
+NODES = ("node-name=foo", "file.node-name=foo", "backing.node-name=foo", "driver=raw",
+         "file.driver=qcow2", "backing.driver=file", "driver=qcow2", "file.driver=file",
+         "backing.driver=qcow2", "file.filename=base", "file.filename=a", "backing=base",
+         "file.nosuch=1", "size=5")
+
+
+def overlay(directory):
+    run.qemu_img(directory)("create", "-q", "-f", "qcow2", "base", "64M").ok()
+    run.qemu_img(directory)("create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "a").ok()
+
+
+def same_words(directory, *commands):
+    args = [part for command in commands for part in ("-c", command)]
+    mine, oracle = (program(*args) for program in (run.as_qemu_io(directory),
+                                                   run.qemu_io(directory)))
+    assert (mine.code, mine.err) == (oracle.code, oracle.err), f"{mine}{mine.err}{oracle.err}"
+
+
+@pytest.mark.parametrize("options", SIZES + CHECKS + OTHERS)
+def test_options_that_tune_caches_and_checks(scratch, options):
+    overlay(scratch)
+    same_words(scratch, f"open -o {options} a", "read 0 512")
+
+
+@pytest.mark.parametrize("options", SIZES + CHECKS + OTHERS + NODES)
+def test_what_may_change_while_an_image_is_open(scratch, options):
+    overlay(scratch)
+    same_words(scratch, "open a", f"reopen -o {options}", "write 0 512")
+
+
+@pytest.mark.parametrize("commands", (
+    ("reopen -r -o read-only=on",), ("reopen -w -o read-only=on",), ("reopen -r -w",),
+    ("reopen -c none -o cache.direct=on",), ("reopen -c directsync -o cache.no-flush=on",),
+    ("reopen -o cache.direct=on", "write 0 4k"), ("reopen -x",), ("reopen a",),
+    ("reopen -r", "write 0 512"), ("reopen -r", "reopen -o read-only=off", "write 0 512")))
+def test_ways_to_reopen(scratch, commands):
+    overlay(scratch)
+    same_words(scratch, "open a", *commands)
+
+
+@pytest.mark.parametrize("name", ("node-name", "backing.node-name"))
+@pytest.mark.parametrize("again", ("foo", "bar"))
+def test_a_name_may_be_repeated_but_not_changed(scratch, name, again):
+    overlay(scratch)
+    same_words(scratch, f"open -o {name}=foo a", f"reopen -o {name}={again}", "reopen")
+
+
+@pytest.mark.parametrize("options", ("", "-o backing.driver=qcow2", "-o backing.driver=raw"))
+def test_the_backing_files_format_may_be_named_at_opening(scratch, options):
+    overlay(scratch)
+    image = (scratch / "a").read_bytes()
+    assert image.count(b"qcow2") == 1
+    (scratch / "a").write_bytes(image.replace(b"qcow2", b"qcowX"))
+    same_words(scratch, f"open {options} a", "read -P 0 0 512")
+
+
 def meets_corruption(twin, command):
     """Both programs say the same, and both images are marked."""
     twin.fork()
