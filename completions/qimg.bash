@@ -13,8 +13,12 @@ _qimg_options() {
     chain-show) echo "-h --help $gate -f --format --image-opts --output" ;;
     chain-verify) echo "-h --help $gate -f --format --image-opts --as --content --output -q
         --quiet" ;;
-    chain-seal) echo "-h --help $gate -f --format --content --remove -p --progress -q --quiet" ;;
-    chain-verbs) echo "show verify seal" ;;
+    chain-seal) echo "-h --help $gate -f --format --content --remove -p --progress
+        --progress=json -q --quiet" ;;
+    chain-audit) echo "-h --help $gate --policy --policy-file --expect --formats --max-size
+        --max-file-size --max-tables --max-read --max-expansion --allow --note --reject --list
+        --output" ;;
+    chain-verbs) echo "show verify seal audit" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -q --quiet" ;;
     commit) echo "$common -f --format --image-opts -t --cache -b --base -d --drop -r --rate-limit

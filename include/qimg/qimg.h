@@ -6,6 +6,7 @@
 #define QIMG_QIMG_H
 
 #include "qimg/admin.h"
+#include "qimg/audit.h"
 #include "qimg/bitmap.h"
 #include "qimg/chain.h"
 #include "qimg/check.h"

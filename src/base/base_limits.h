@@ -29,6 +29,11 @@
 #define LIMIT_TABLE_BATCH  (8 * MiB)  /* mapping tables in memory at once while a map is loaded */
 #define LIMIT_JSON_NESTING 32         /* levels inside a json: name */
 
+/* --- audits: what a stranger's image may make us read and remember --- */
+#define LIMIT_AUDIT_TABLE_BYTES (64 * GiB) /* where the policy sets no limit */
+#define LIMIT_AUDIT_TABLES      (1 << 20)  /* places, and L2 references; 24 bytes each */
+#define LIMIT_AUDIT_MAP_BYTES   (64 * MiB) /* a bit a cluster: 32 TiB in clusters of 64 KiB */
+
 /* --- requests --- */
 #define LIMIT_COPY_BUFFER (2 * MiB) /* one slot of the copy pipeline, ... */
 #define LIMIT_COPY_PAIR   (4 * MiB) /* ... and one for two sides, each with the largest cluster */

@@ -33,6 +33,8 @@ struct qimg_check_result;
 struct format_write_ops;
 struct format_admin_ops;
 struct bitmap_request;
+struct audit_request;
+struct audit_facts;
 
 /* --- open images ------------------------------------------------------------------------ */
 
@@ -158,6 +160,11 @@ struct format_ops {
      * opened for check): see qimg/check.h. NULL: the format has no check. */
     int (*check)(struct image *image, const struct check_request *request,
                  struct qimg_check_result *result, struct qimg_error *err);
+
+    /* Tells all facts of a stranger's @file: see audit_request.h. The file stays the caller's.
+     * Fails only where reading does, or memory runs out. NULL: the format has nothing to tell. */
+    int (*audit)(struct io_file *file, const struct audit_request *request,
+                 struct audit_facts *facts, struct qimg_error *err);
 
     /* Lays out a new image in the empty @file (and @data_file, may be NULL), so that a crash leaves
      * none or a whole one; durable once the caller has synced both. */

@@ -5,6 +5,11 @@ from pylib.paths import ROOT
 
 EXCEPTIONS = {  # source: where it is tested instead
     "src/base/str.c": "through every message; tests/unit/base/test_fail.c",
+    "src/chain/audit.c": "tests/cli/test_chain_audit.py, reason by reason",
+    "src/chain/audit_policy.c": "tests/cli/test_chain_audit.py",
+    "src/formats/audit_request.c": "tests/cli/test_chain_audit.py",
+    "src/formats/qcow2/audit.c": "tests/cli/test_chain_audit.py",
+    "src/formats/qcow2/audit_tables.c": "tests/cli/test_chain_audit.py",
     "src/chain/cache_mode.c": "each name: tests/cli/test_engines.py, compat/test_compare.py",
     "src/chain/commit_base.c": "tests/compat/test_commit.py: bases by many names",
     "src/chain/context.c": "every test of src/chain makes one; tests/cli/test_engines.py",

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "admin.h"
+#include "audit_walk.h"
 #include "base_limits.h"
 #include "bitmap_verbs.h"
 #include "cleanup.h"
@@ -359,6 +360,7 @@ const struct format_ops qcow2_ops = {
     .grown_size = qcow2_grown_size,
     .change_bitmaps = qcow2_change_bitmaps,
     .check = qcow2_check,
+    .audit = qcow2_audit,
     .create = qcow2_create,
     .measure = qcow2_measure,
     .admin = &qcow2_admin_ops,
