@@ -32,7 +32,7 @@ Test(raw_create, length_and_storage_are_as_asked)
         for (size_t k = 0; k < count; k++)
             reserved = reserved || log[k].op == cases[i].how;
         cr_expect(reserved, "mode %zu", i);
-        cr_expect_eq(log[count - 1].op, IO_SIM_SYNC, "mode %zu", i);
+        cr_expect_eq(log[count - 1].op, IO_SIM_TRUNCATE, "the length comes last: mode %zu", i);
         io_file_close(file);
         io_engine_free(engine);
     }
