@@ -40,6 +40,8 @@ _qimg_options() {
         -T --backing-cache -u --backing-unsafe -c --compress --plan --output -U --force-share -p --progress --progress=json -q --quiet" ;;
     resize) echo "$common -f --format --image-opts --shrink --preallocation -q --quiet" ;;
     snapshot) echo "$common -f --format --image-opts -U --force-share -l --list -c --create -a --apply -d --delete -q --quiet" ;;
+    stream) echo "$common -f --format --image-opts -t --cache -b --base -c --compress --plan --output
+        -r --rate-limit -p --progress --progress=json -q --quiet" ;;
     esac
 }
 
@@ -68,7 +70,7 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        amend | bitmap | chain | check | commit | compare | convert | create | info | io | map | measure | rebase | resize | snapshot)
+        amend | bitmap | chain | check | commit | compare | convert | create | info | io | map | measure | rebase | resize | snapshot | stream)
             command=$word
             if [[ $command == chain && $((i + 1)) -lt $COMP_CWORD && ${COMP_WORDS[i + 1]} != -* ]]; then
                 command=chain-${COMP_WORDS[i + 1]}
@@ -85,7 +87,7 @@ _qimg() {
     elif [[ $command == chain ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options chain-verbs)" -- "$cur"; compgen -f -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check commit compare convert create info io map measure rebase resize snapshot" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check commit compare convert create info io map measure rebase resize snapshot stream" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")

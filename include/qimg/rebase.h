@@ -76,6 +76,27 @@ QIMG_API int qimg_rebase(struct qimg_image *image, const struct qimg_rebase_opti
 QIMG_API int qimg_rebase_plan(struct qimg_image *image, const struct qimg_rebase_options *options,
                               struct qimg_pull_plan *out, struct qimg_error *err);
 
+/* --- stream ------------------------------------------------------------------------------------
+ */
+
+struct qimg_stream_options {
+    /* Stays below: the image of the chain that this names, as the image above it would, or from the
+     * current directory. NULL: nothing does, and @image needs no other one afterwards. */
+    const char *base;
+    struct qimg_pull_options pull;
+};
+
+/* Copies into @image what it finds in the images between itself and the base; afterwards its
+ * backing file is the base, by the name and format that the image above the base records (as a
+ * full path where that lies in another directory). Where there is nothing between, nothing is
+ * done. Errors as qimg_rebase(), and -ENOENT: no image of the chain is meant by @base. */
+QIMG_API int qimg_stream(struct qimg_image *image, const struct qimg_stream_options *options,
+                         struct qimg_pull_result *out, struct qimg_error *err);
+
+/* The same, but nothing is changed; the image may be open for reading only. */
+QIMG_API int qimg_stream_plan(struct qimg_image *image, const struct qimg_stream_options *options,
+                              struct qimg_pull_plan *out, struct qimg_error *err);
+
 #ifdef __cplusplus
 }
 #endif

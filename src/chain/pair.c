@@ -32,12 +32,15 @@ static void cut_at_padding(const struct qimg_image *image, struct run *run)
         *run = run_part(run, 0, run->len - padding);
 }
 
-static int peek_side(struct copy_cursor *cursor, struct run *run, struct qimg_error *err)
+int pair_cursor_peek_side(struct pair_cursor *cursor, unsigned side, struct run *run,
+                          struct qimg_error *err)
 {
-    TRY(copy_cursor_peek(cursor, run, err));
+    struct copy_cursor *at = &cursor->side[side];
+
+    TRY(copy_cursor_peek(at, run, err));
     if (run->kind == RUN_BAD)
-        return explain_run(cursor->image, run, err);
-    cut_at_padding(cursor->image, run);
+        return explain_run(at->image, run, err);
+    cut_at_padding(at->image, run);
     return 0;
 }
 
@@ -45,7 +48,7 @@ int pair_cursor_peek(struct pair_cursor *cursor, struct run run[2], unsigned *fa
                      struct qimg_error *err)
 {
     for (*failed = 0; *failed < 2; ++*failed)
-        TRY(peek_side(&cursor->side[*failed], &run[*failed], err));
+        TRY(pair_cursor_peek_side(cursor, *failed, &run[*failed], err));
     return 0;
 }
 

@@ -20,6 +20,10 @@ struct pair_cursor {
 void pair_cursor_init(struct pair_cursor *cursor, struct qimg_image *a, struct qimg_image *b,
                       uint64_t end);
 
+/* The run of one side at the cursor, to its own end; see below. */
+MUST_CHECK int pair_cursor_peek_side(struct pair_cursor *cursor, unsigned side, struct run *run,
+                                     struct qimg_error *err);
+
 /* The run of each side at the cursor, each to its own end. Bytes past the end of a raw file, whose
  * last sector is filled up with zeros, are a ZERO run of their own. On failure (also where a map
  * could not be read) *failed is the side. The walk must not be at its end. */

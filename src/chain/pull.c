@@ -150,6 +150,7 @@ static int plan_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_e
 {
     struct pull_job *j = (struct pull_job *)job;
     struct pair_batch *batch = &j->batches[slot->index];
+    struct qimg_image *const side[2] = { j->pull->overlay, j->pull->other };
     int rc;
 
     pair_batch_clear(batch);
@@ -159,7 +160,7 @@ static int plan_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_e
     /* What lies before a failure comes first; the failure will be there again. */
     if (rc < 0 && batch->used == 0)
         return rc;
-    if (pair_batch_fetch(batch, slot, j->walk.side) < 0)
+    if (pair_batch_fetch(batch, slot, side) < 0)
         return qimg_fail_memory(err);
     return batch->used > 0;
 }
@@ -219,9 +220,8 @@ static void set_up(struct pull_job *j)
         .user = pull->options->user,
         .total = pull->overlay->size,
     };
-    for (int side = 0; side < 2; side++)
-        j->copy.direct |=
-            j->walk.side[side] && j->walk.side[side]->layers[0].image->file->options.direct;
+    j->copy.direct = pull->overlay->layers[0].image->file->options.direct ||
+                     (pull->other && pull->other->layers[0].image->file->options.direct);
 }
 
 static int run_job(struct pull_job *j, struct qimg_error *err)
@@ -238,6 +238,16 @@ static int run_job(struct pull_job *j, struct qimg_error *err)
         pair_batch_release(&j->batches[i]);
     free(j->batches);
     return rc;
+}
+
+int pull_check(const struct qimg_image *overlay, const struct qimg_pull_options *options,
+               struct qimg_error *err)
+{
+    const struct image *top = overlay->layers[0].image;
+
+    if (!options->compress || (top->ops->write && top->ops->write->packed_begin && !top->data_file))
+        return 0;
+    return qimg_fail(err, ENOTSUP, "Compression not supported for this file format");
 }
 
 /* Only an image that is being written knows how it packs. */
@@ -261,7 +271,7 @@ int pull_run(const struct pull *pull, struct qimg_pull_result *out, struct qimg_
 
     *out = (struct qimg_pull_result){ 0 };
     TRY(begin_packing(pull, err));
-    pull_walk_init(&j.walk, pull->overlay, pull->other, pull->options->compress);
+    pull_walk_init(&j.walk, pull);
     const int rc = run_job(&j, err);
     pull_walk_release(&j.walk);
     if (rc == 0)

@@ -23,38 +23,39 @@ struct pull_span {
     enum span_kind kind;
 };
 
-struct pull_walk {
-    struct pair_cursor cursor;
-    struct qimg_image *side[2]; /* the overlay with its chain; the other chain, or NULL */
-    uint64_t unit;              /* bytes */
-    bool by_unit;          /* an OPEN span is one unit: of some units the overlay may have a part */
-    struct pair_vec parts; /* of the last span, one behind the other: off, len, run, and the
-                            * part's enum span_kind as tag */
+struct pull {
+    struct qimg_image *overlay; /* with its chain */
+    struct qimg_image *other;   /* the other chain; NULL: none */
+    unsigned shared;            /* @other is the overlay's own chain from this layer on; 0: it is
+                                 * not */
+    bool compare;               /* false: what is OPEN is copied without a look at @other */
+    const struct qimg_pull_options *options;
 };
 
-/* From the start of @overlay's disk to its end. @packing: what is copied gets packed. */
-void pull_walk_init(struct pull_walk *walk, struct qimg_image *overlay, struct qimg_image *other,
-                    bool packing);
+/* --- the walk ------------------------------------------------------------------------------- */
+
+struct pull_walk {
+    const struct pull *pull;
+    struct pair_cursor cursor;
+    uint64_t unit;         /* bytes */
+    bool by_unit;          /* an OPEN span is one unit: of some units the overlay may have a part */
+    struct pair_vec parts; /* of the last span, one behind the other: off, len, run, and the part's
+                            * enum span_kind as tag. The second run of an OWN part is not set */
+};
+
+/* From the start of the overlay's disk to its end. */
+void pull_walk_init(struct pull_walk *walk, const struct pull *pull);
 void pull_walk_release(struct pull_walk *walk);
 
 /* The next span and its parts. Returns 1, 0 at the end, or a negative errno. */
 MUST_CHECK int pull_walk_next(struct pull_walk *walk, struct pull_span *out,
                               struct qimg_error *err);
 
-/* Is this run of the overlay's map the overlay's own, not its backing chain's? */
-static inline bool pull_owns(const struct run *run)
-{
-    return run->layer == 0 && run->kind != RUN_UNALLOCATED;
-}
-
 /* --- the job -------------------------------------------------------------------------------- */
 
-struct pull {
-    struct qimg_image *overlay, *other;
-    /* False: what is OPEN is copied without a look at the other chain. */
-    bool compare;
-    const struct qimg_pull_options *options;
-};
+/* Can what is copied be stored as asked for? -ENOTSUP */
+MUST_CHECK int pull_check(const struct qimg_image *overlay, const struct qimg_pull_options *options,
+                          struct qimg_error *err);
 
 /* Everything is durable on return 0; on failure what was copied by then is kept, and harmless. */
 MUST_CHECK int pull_run(const struct pull *pull, struct qimg_pull_result *out,

@@ -73,7 +73,7 @@ int pull_plan(const struct pull *pull, struct qimg_pull_plan *out, struct qimg_e
     struct pull_walk walk;
     struct io_stat st;
 
-    pull_walk_init(&walk, pull->overlay, pull->other, pull->options->compress);
+    pull_walk_init(&walk, pull);
     int rc = count_spans(pull, &walk, touched, out, err);
     pull_walk_release(&walk);
     if (rc < 0)

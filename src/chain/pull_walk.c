@@ -4,16 +4,15 @@
 #include "bits.h"
 #include "run_read.h"
 
-void pull_walk_init(struct pull_walk *walk, struct qimg_image *overlay, struct qimg_image *other,
-                    bool packing)
+void pull_walk_init(struct pull_walk *walk, const struct pull *pull)
 {
-    const struct image *top = overlay->layers[0].image;
-    const uint64_t unit = packing ? top->cluster_size : top->map_unit;
+    const struct image *top = pull->overlay->layers[0].image;
+    const uint64_t unit = pull->options->compress ? top->cluster_size : top->map_unit;
 
-    *walk = (struct pull_walk){ .side = { overlay, other },
+    *walk = (struct pull_walk){ .pull = pull,
                                 .unit = max_u64(unit, 512),
                                 .by_unit = unit > top->map_unit };
-    pair_cursor_init(&walk->cursor, overlay, other, overlay->size);
+    pair_cursor_init(&walk->cursor, pull->overlay, pull->other, pull->overlay->size);
 }
 
 void pull_walk_release(struct pull_walk *walk)
@@ -21,29 +20,47 @@ void pull_walk_release(struct pull_walk *walk)
     pair_vec_release(&walk->parts);
 }
 
-static enum span_kind kind_of(const struct pull_walk *walk, const struct run run[2])
-{
-    if (pull_owns(&run[0]))
-        return SPAN_OWN;
-    return pair_proved_equal(walk->side[0], walk->side[1], run) ? SPAN_EQUAL : SPAN_OPEN;
-}
-
 static int map_failed(const struct pull_walk *walk, int rc, struct qimg_error *err)
 {
     if (err->code)
-        context_note(walk->side[0]->context, QIMG_NOTE_DEBUG, "%s", err->text);
+        context_note(walk->pull->overlay->context, QIMG_NOTE_DEBUG, "%s", err->text);
     return qimg_fail_errno(err, -rc, "error while reading image metadata");
 }
 
-/* Adds the pair of runs at the cursor, cut to @len bytes, and goes on behind it. */
-static int take_part(struct pull_walk *walk, const struct run run[2], uint64_t len,
-                     struct qimg_error *err)
+/* Both runs at the cursor, in step, and what they mean. Where the overlay's map says enough, the
+ * other one is not looked at: its tables may never have to be read. */
+static int peek(struct pull_walk *walk, struct run run[2], enum span_kind *kind,
+                struct qimg_error *err)
 {
-    struct pair part = { .off = run[0].guest_off,
-                         .len = len,
-                         .run = { run_part(&run[0], 0, len), run_part(&run[1], 0, len) } };
+    const struct pull *pull = walk->pull;
+    int rc = pair_cursor_peek_side(&walk->cursor, 0, &run[0], err);
+    if (rc < 0)
+        return map_failed(walk, rc, err);
+    run[1] = run[0];
+    *kind = SPAN_OWN;
+    if (run[0].layer == 0 && run[0].kind != RUN_UNALLOCATED)
+        return 0;
+    *kind = SPAN_EQUAL;
+    if (pull->shared > 0 && run[0].layer >= pull->shared)
+        return 0;
+    rc = pair_cursor_peek_side(&walk->cursor, 1, &run[1], err);
+    if (rc < 0)
+        return map_failed(walk, rc, err);
+    (void)pair_clip(run);
+    if (!pair_proved_equal(pull->overlay, pull->other, run))
+        *kind = SPAN_OPEN;
+    return 0;
+}
 
-    part.tag = kind_of(walk, part.run);
+/* Adds the first @len bytes of the runs at the cursor, and goes on behind them. */
+static int take_part(struct pull_walk *walk, const struct run run[2], uint64_t len,
+                     enum span_kind kind, struct qimg_error *err)
+{
+    const struct pair part = { .off = run[0].guest_off,
+                               .len = len,
+                               .run = { run_part(&run[0], 0, len), run_part(&run[1], 0, len) },
+                               .tag = kind };
+
     if (pair_vec_push(&walk->parts, part) < 0)
         return qimg_fail_memory(err);
     pair_cursor_advance(&walk->cursor, len);
@@ -53,18 +70,14 @@ static int take_part(struct pull_walk *walk, const struct run run[2], uint64_t l
 /* A unit in which runs of either side begin or end: OPEN where one part of it is. */
 static int take_unit(struct pull_walk *walk, struct pull_span *out, struct qimg_error *err)
 {
-    const uint64_t end = min_u64(out->off + walk->unit, walk->side[0]->size);
+    const uint64_t end = min_u64(out->off + walk->unit, walk->pull->overlay->size);
     bool open = false, own = true;
 
     while (pair_cursor_at(&walk->cursor) < end) {
+        enum span_kind kind;
         struct run run[2];
-        unsigned failed;
-        const int rc = pair_cursor_peek(&walk->cursor, run, &failed, err);
-        if (rc < 0)
-            return map_failed(walk, rc, err);
-        const uint64_t len = min_u64(pair_clip(run), end - run[0].guest_off);
-        TRY(take_part(walk, run, len, err));
-        const unsigned kind = walk->parts.items[walk->parts.count - 1].tag;
+        TRY(peek(walk, run, &kind, err));
+        TRY(take_part(walk, run, min_u64(run[0].len, end - run[0].guest_off), kind, err));
         open |= kind == SPAN_OPEN;
         own &= kind == SPAN_OWN;
     }
@@ -76,22 +89,19 @@ static int take_unit(struct pull_walk *walk, struct pull_span *out, struct qimg_
 int pull_walk_next(struct pull_walk *walk, struct pull_span *out, struct qimg_error *err)
 {
     struct run run[2];
-    unsigned failed;
 
     walk->parts.count = 0;
     if (pair_cursor_at_end(&walk->cursor))
         return 0;
-    const int rc = pair_cursor_peek(&walk->cursor, run, &failed, err);
-    if (rc < 0)
-        return map_failed(walk, rc, err);
-    const uint64_t at = run[0].guest_off;
-    const uint64_t end = at + pair_clip(run);
-    const uint64_t whole = end == walk->side[0]->size ? end : align_down(end, walk->unit);
+    TRY(peek(walk, run, &out->kind, err));
+    const uint64_t end = run[0].guest_off + run[0].len;
+    const bool last = end == walk->pull->overlay->size;
+    const uint64_t whole = last ? end : align_down(end, walk->unit);
 
-    *out = (struct pull_span){ .off = at, .len = whole - at };
-    if (out->len == 0 || (walk->by_unit && kind_of(walk, run) == SPAN_OPEN))
+    out->off = run[0].guest_off;
+    out->len = whole - out->off;
+    if (out->len == 0 || (walk->by_unit && out->kind == SPAN_OPEN))
         return take_unit(walk, out, err);
-    TRY(take_part(walk, run, out->len, err));
-    out->kind = walk->parts.items[0].tag;
+    TRY(take_part(walk, run, out->len, out->kind, err));
     return 1;
 }

@@ -13,37 +13,54 @@
 #include "cleanup.h"
 #include "open.h"
 #include "pull.h"
+#include "tail.h"
 
 struct rebase {
-    struct qimg_image *image, *other; /* NULL: no backing file */
+    struct qimg_image *image;
+    struct qimg_image *other; /* NULL: no backing file */
+    unsigned shared;          /* other is image's own chain from this layer on; 0: it is not */
     const struct qimg_rebase_options *options;
     const char *name; /* NULL: none */
 };
 
-static int open_other(struct rebase *r, struct qimg_error *err)
+static int open_beside(const struct rebase *r, bool alone, struct qimg_image **out,
+                       struct qimg_error *err)
 {
     const struct qimg_rebase_options *options = r->options;
     const struct qimg_open_options how = {
         .format = options->backing_format,
         .cache = options->backing_cache,
         .share = options->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_DEFAULT,
+        .no_backing = alone,
     };
 
-    if (r->name && chain_open_beside(r->image, r->name, &how, &r->other, err) < 0)
+    if (chain_open_beside(r->image, r->name, &how, out, err) < 0)
         return qimg_within(err, "Could not open new backing file '%s'", r->name);
     return 0;
 }
 
+/* What is open already, further down in the image's own chain, is not opened once more. */
+static int open_other(struct rebase *r, struct qimg_error *err)
+{
+    struct qimg_image *alone;
+
+    if (!r->name)
+        return 0;
+    TRY(open_beside(r, true, &alone, err));
+    r->shared = chain_tail_find(r->image, alone);
+    qimg_image_close(alone);
+    if (r->shared == 0)
+        return open_beside(r, false, &r->other, err);
+    return chain_tail_new(r->image, r->shared, &r->other) < 0 ? qimg_fail_memory(err) : 0;
+}
+
 static int check_image(const struct rebase *r, struct qimg_error *err)
 {
-    const struct image *top = r->image->layers[0].image;
     const char *format = r->options->backing_format;
 
     if (r->image->options.info_only || r->image->options.no_backing)
         return qimg_fail(err, EINVAL, "the image was opened without its backing files");
-    if (r->options->pull.compress &&
-        (!top->ops->write || !top->ops->write->packed_begin || top->data_file))
-        return qimg_fail(err, ENOTSUP, "Compression not supported for this file format");
+    TRY(pull_check(r->image, &r->options->pull, err));
     if (format && !qimg_format_known(format))
         return qimg_fail(err, EINVAL, "Invalid format name: '%s'", format);
     return 0;
@@ -66,13 +83,20 @@ static struct rebase rebase_of(struct qimg_image *image, const struct qimg_rebas
 
 static void rebase_end(const struct rebase *r)
 {
-    qimg_image_close(r->other);
+    if (r->shared > 0)
+        chain_tail_free(r->other);
+    else
+        qimg_image_close(r->other);
 }
 
 static struct pull pull_of(const struct rebase *r)
 {
     return (struct pull){
-        .overlay = r->image, .other = r->other, .compare = true, .options = &r->options->pull
+        .overlay = r->image,
+        .other = r->other,
+        .shared = r->shared,
+        .compare = true,
+        .options = &r->options->pull,
     };
 }
 
