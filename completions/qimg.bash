@@ -10,7 +10,8 @@ _qimg_options() {
     bitmap) echo "$common -f --format --image-opts --add -g --granularity --remove --clear --enable --disable --merge
         -b --source-file -F --source-format -q --quiet" ;;
     chain) echo "-h --help" ;;
-    chain-show) echo "-h --help $gate -f --format --image-opts --output" ;;
+    chain-show) echo "-h --help $gate -f --format --image-opts --output --as --assume
+        --partial --target --bus" ;;
     chain-verify) echo "-h --help $gate -f --format --image-opts --as --content --output -q
         --quiet" ;;
     chain-seal) echo "-h --help $gate -f --format --content --remove -p --progress
@@ -48,6 +49,7 @@ _qimg_options() {
 # What may stand behind an option; fails where it is a file or free text.
 _qimg_values() {
     case $1:$2 in
+    chain-show:--output) echo "human json dot libvirt" ;;
     *:--output) echo "human json" ;;
     check:-r | check:--repair) echo "leaks all" ;;
     *:--engine) echo "auto io_uring threads" ;;

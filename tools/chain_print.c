@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chain_dot.h"
 #include "text.h"
 
 #define INDENT_LEVELS 8 /* deeper images are not moved further right */
@@ -143,6 +144,46 @@ void chain_print_tree(FILE *file, const struct qimg_chain *chain)
         print_data_file(file, chain->images[i], i);
     }
     print_end(file, chain);
+}
+
+/* --- Graphviz -------------------------------------------------------------------------------- */
+
+static void dot_image(FILE *file, const struct qimg_chain_image *image, size_t id)
+{
+    char detail[128], size[TEXT_SIZE_ROOM];
+    if (image->state == QIMG_CHAIN_READ)
+        (void)snprintf(
+            detail, sizeof(detail), "%s, %s", image->format ? image->format : "data",
+            text_size(image->format ? image->info.virtual_size : image->file.size, size));
+    else
+        (void)snprintf(detail, sizeof(detail), "%s, %s", image->format ? image->format : "?",
+                       qimg_chain_state_name(image->state));
+    dot_node(file, &(struct dot_node){ .id = id,
+                                       .title = image->absolute ? image->absolute : image->name,
+                                       .detail = detail,
+                                       .wrong = image->state != QIMG_CHAIN_READ &&
+                                                image->state != QIMG_CHAIN_REMOTE,
+                                       .pale = image->state == QIMG_CHAIN_REMOTE });
+}
+
+void chain_print_dot(FILE *file, const struct qimg_chain *chain)
+{
+    dot_begin(file);
+    for (size_t i = 0; i < chain->count; i++) {
+        const struct qimg_chain_image *data = chain->images[i]->data_file.image;
+        dot_image(file, chain->images[i], i);
+        if (data) {
+            dot_image(file, data, chain->count + i);
+            dot_edge(file, i, chain->count + i, "data file", data->state != QIMG_CHAIN_READ);
+        }
+        if (i > 0)
+            dot_edge(file, i - 1, i, label_of(chain, i),
+                     chain->images[i]->state != QIMG_CHAIN_READ);
+    }
+    if (chain->end == QIMG_CHAIN_LOOP)
+        dot_edge(file, chain->count - 1, chain->loop_to,
+                 chain->images[chain->count - 1]->backing.recorded, true);
+    dot_end(file);
 }
 
 /* --- findings -------------------------------------------------------------------------------- */

@@ -11,6 +11,9 @@
 /* One line an image, each below the one that names it. */
 void chain_print_tree(FILE *file, const struct qimg_chain *chain);
 
+/* The chain in Graphviz's language. */
+void chain_print_dot(FILE *file, const struct qimg_chain *chain);
+
 /* "error[format-missing]: SENTENCE", and below it what to do:
  *     try: COMMAND
  *     note: ADVICE                                                */

@@ -139,6 +139,26 @@ QIMG_API int qimg_survey_chain(struct qimg_survey *survey, const char *name,
 
 QIMG_API void qimg_chain_release(struct qimg_chain *chain);
 
+/* --- for libvirt ----------------------------------------------------------------------------- */
+
+struct qimg_libvirt_options {
+    const char *target; /* <target dev=>; NULL = vda */
+    const char *bus;    /* <target bus=>; NULL = virtio */
+    bool partial;       /* stop above what is not certain, instead of failing */
+};
+
+/* The <disk> element that tells libvirt the whole chain, so that it need not look itself. It ends
+ * with an empty <backingStore/> only where the chain is complete.
+ * @out        malloc'ed text
+ * @needs_new  set to why it takes libvirt 10.10 to read it; NULL = any does
+ * -EBADMSG: the chain is broken or uncertain; -EINVAL: libvirt has no words for it, or refuses it
+ * (more than 200 images); -ENOMEM. */
+QIMG_API int qimg_chain_libvirt(const struct qimg_chain *chain,
+                                const struct qimg_libvirt_options *options, char **out,
+                                const char **needs_new, struct qimg_error *err);
+
+/* --- names ----------------------------------------------------------------------------------- */
+
 /* "read", "missing", ...: for JSON and messages. */
 QIMG_API const char *qimg_chain_state_name(enum qimg_chain_state state);
 QIMG_API const char *qimg_chain_end_name(enum qimg_chain_end end);

@@ -25,7 +25,7 @@ static int tell_name(struct diagnosis *d, enum finding_id id, const char *what, 
     struct finding f = doctor_begin(d, id);
     finding_field(&f, FIELD_NAME, recorded);
     finding_say(&f, "backing file %s of image %s %s", words.value, words.image, what);
-    if (d->below && d->below->problem)
+    if (d->below->problem && d->below->state != QIMG_CHAIN_REMOTE)
         finding_say(&f, "(%s)", d->below->problem);
     if (advice)
         finding_advise(&f, "%s", advice);
@@ -56,6 +56,8 @@ int doctor_backing_name(struct diagnosis *d)
     case QIMG_CHAIN_REFUSED:
         return tell_name(d, FINDING_REFUSED, "is kept shut", NULL);
     case QIMG_CHAIN_REMOTE:
+        if (d->chain->end == QIMG_CHAIN_COMPLETE)
+            return 0; /* the user says what it is, and that nothing is below */
         return tell_name(d, FINDING_UNVISITED, "is on the network and was not visited", NULL);
     case QIMG_CHAIN_NOWHERE:
         return tell_nowhere(d);

@@ -22,19 +22,27 @@ static bool is_protocol(const char *name, size_t len)
     return false;
 }
 
+/* Is @name the driver at one of the places where that of a file may stand? NULL: is any of the
+ * network's? */
+static bool has_driver(const struct block_option_vec *options, const char *name)
+{
+    static const char *const places[] = { "driver", "file.driver", "file.file.driver" };
+    for (size_t i = 0; i < options->count; i++) {
+        const struct block_option *o = &options->items[i];
+        for (size_t p = 0; o->value && p < sizeof(places) / sizeof(places[0]); p++)
+            if (strcmp(places[p], o->key) == 0 &&
+                (name ? strcmp(name, o->value) == 0 : is_protocol(o->value, strlen(o->value))))
+                return true;
+    }
+    return false;
+}
+
 static bool json_is_remote(const char *text)
 {
     struct block_option_vec options = { 0 };
     struct qimg_error unheard;
-    bool remote = false;
-    if (block_options_from_json(text, &options, &unheard) == 0)
-        for (size_t i = 0; i < options.count; i++) {
-            const struct block_option *o = &options.items[i];
-            const bool driver = strcmp(o->key, "driver") == 0 ||
-                                strcmp(o->key, "file.driver") == 0 ||
-                                strcmp(o->key, "file.file.driver") == 0;
-            remote |= driver && o->value && is_protocol(o->value, strlen(o->value));
-        }
+    const bool remote =
+        block_options_from_json(text, &options, &unheard) == 0 && has_driver(&options, NULL);
     block_options_release(&options);
     return remote;
 }
@@ -60,12 +68,13 @@ static bool uri_has_user(const char *name)
     return memchr(authority, '@', strcspn(authority, "/?#")) != NULL;
 }
 
-static bool is_secret(const char *key)
+/* The "user" of nfs is a number, and no secret. */
+static bool is_secret(const char *key, bool nfs)
 {
-    static const char *const secrets[] = { "user", "username", "password", "cookie" };
+    static const char *const secrets[] = { "username", "password", "cookie", "user" };
     const char *dot = strrchr(key, '.');
     const char *last = dot ? dot + 1 : key;
-    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]) - nfs; i++)
         if (strcmp(secrets[i], last) == 0)
             return true;
     return false;
@@ -76,11 +85,13 @@ static bool json_has_secrets(const char *text)
     struct block_option_vec options = { 0 };
     struct qimg_error unheard;
     bool secret = false;
-    if (block_options_from_json(text, &options, &unheard) == 0)
+    if (block_options_from_json(text, &options, &unheard) == 0) {
+        const bool nfs = has_driver(&options, "nfs");
         for (size_t i = 0; i < options.count; i++) {
             const struct block_option *o = &options.items[i];
-            secret |= is_secret(o->key) || (o->value && uri_has_user(o->value));
+            secret |= is_secret(o->key, nfs) || (o->value && uri_has_user(o->value));
         }
+    }
     block_options_release(&options);
     return secret;
 }
