@@ -13,6 +13,7 @@
 #include "io.h"
 #include "request.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define BOUNCE_BYTES (1 * MiB)
@@ -84,8 +85,34 @@ static int read_bounced(struct io_file *file, uint64_t off, uint8_t *buf, size_t
     return 0;
 }
 
+/* --- the held head ---------------------------------------------------------------------------- */
+
+int io_hold_head(struct io_file *file)
+{
+    file->held_head = calloc(1, IO_HEAD_BYTES);
+    return file->held_head ? 0 : -ENOMEM;
+}
+
+int io_release_head(struct io_file *file)
+{
+    AUTO_FREE uint8_t *head = TAKE(file->held_head);
+
+    TRY(io_sync(file));
+    TRY(io_write_exact(file, 0, head, IO_HEAD_BYTES));
+    return io_sync(file);
+}
+
+/* How much of @len bytes at @off lies in a held head. */
+static size_t held_part(const struct io_file *file, uint64_t off, size_t len)
+{
+    return file->held_head && off < IO_HEAD_BYTES ? min_u64(len, IO_HEAD_BYTES - off) : 0;
+}
+
+/* --- whole requests --------------------------------------------------------------------------- */
+
 int io_read_exact(struct io_file *file, uint64_t off, void *buf, size_t len, size_t *got)
 {
+    const size_t held = held_part(file, off, len);
     size_t have = 0;
 
     if (fits(file, off, buf, len))
@@ -94,6 +121,10 @@ int io_read_exact(struct io_file *file, uint64_t off, void *buf, size_t len, siz
         TRY(read_bounced(file, off, buf, len, &have));
     memset((uint8_t *)buf + have, 0, len - have);
     stats_count_read(file->engine, have);
+    if (held > 0) {
+        memcpy(buf, file->held_head + off, held);
+        have = max_u64(have, held);
+    }
     if (got)
         *got = have;
     return 0;
@@ -173,6 +204,14 @@ static int write_bounced(struct io_file *file, uint64_t off, const uint8_t *buf,
 
 int io_write_exact(struct io_file *file, uint64_t off, const void *buf, size_t len)
 {
+    const size_t held = held_part(file, off, len);
+
+    if (held > 0) {
+        memcpy(file->held_head + off, buf, held);
+        if (held == len)
+            return 0;
+        return io_write_exact(file, off + held, (const uint8_t *)buf + held, len - held);
+    }
     if (fits(file, off, buf, len)) {
         TRY(write_span(file, off, buf, len));
     } else {

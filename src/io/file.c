@@ -42,6 +42,7 @@ void io_file_base_init(struct io_file *file, struct io_engine *engine,
 void io_file_base_release(struct io_file *file)
 {
     pthread_mutex_destroy(&file->edges);
+    free(file->held_head);
 }
 
 int io_file_open(struct io_engine *engine, const char *name, const struct io_open_options *options,
@@ -72,7 +73,7 @@ int io_sync(struct io_file *file)
 
     if (failed != 0)
         return failed;
-    if (file->options.no_flush)
+    if (file->options.no_flush || file->held_head)
         return 0;
     atomic_fetch_add_explicit(&file->engine->stats.syncs, 1, memory_order_relaxed);
     const int rc = file->ops->sync(file);

@@ -86,6 +86,7 @@ struct io_file {
     bool created; /* io_open_options.create made this file just now */
     struct io_open_options options;
     atomic_int sync_error;  /* the first failure of a sync, final for this file */
+    uint8_t *held_head;     /* its first IO_HEAD_BYTES, not on disk yet; NULL = none is held */
     pthread_mutex_t edges;  /* one write of a part of a block at a time (exact.c) */
     uint32_t request_align; /* offsets and lengths of requests that need no bounce; 1 if any */
     uint32_t memory_align;
@@ -182,6 +183,20 @@ MUST_CHECK int io_copy_range(struct io_file *from, uint64_t from_off, struct io_
 /* Makes everything written before durable (fdatasync); nothing under no_flush. A failure is
  * final: the caller must not retry and believe the second answer. */
 MUST_CHECK int io_sync(struct io_file *file);
+
+/* --- files that do not look like anything yet ---
+ * The first sector of a new file is held back while the rest is written: whoever opens the file
+ * meanwhile, or after a crash, finds no magic there. This io_file reads and writes it as if it
+ * were there, by io_read_exact() and io_write_exact(); queued requests must stay behind it.
+ * Since nothing in the file can be reached before its head, io_sync() of it does nothing. */
+#define IO_HEAD_BYTES 512u
+
+/* The head is zeros from now on. -ENOMEM. */
+MUST_CHECK int io_hold_head(struct io_file *file);
+
+/* Everything written before is made durable, then the head is written and made durable (nothing
+ * of that under no_flush but the writing). Nobody else uses the file meanwhile. */
+MUST_CHECK int io_release_head(struct io_file *file);
 
 MUST_CHECK int io_stat(struct io_file *file, struct io_stat *out);
 

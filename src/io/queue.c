@@ -25,6 +25,9 @@ void io_queue_free(struct io_queue *queue)
 
 void io_queue_add(struct io_queue *queue, struct io_request *request)
 {
+    const bool moves = request->op == IO_READ || request->op == IO_WRITE;
+
+    assert(!moves || !request->file->held_head || request->off >= IO_HEAD_BYTES);
     request->queue = queue;
     request->result = 0;
     request->got = 0;

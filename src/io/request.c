@@ -75,7 +75,7 @@ bool request_is_trivial(struct io_request *request)
         return false;
     case IO_SYNC:
         request->result = atomic_load(&request->file->sync_error);
-        return request->result != 0 || request->file->options.no_flush;
+        return request->result != 0 || request->file->options.no_flush || request->file->held_head;
     case IO_READ:
     case IO_WRITE:
     case IO_ZERO:

@@ -146,3 +146,44 @@ Test(exact, two_writers_of_parts_of_one_block_do_not_undo_each_other)
         rig_teardown(&rig);
     }
 }
+
+/* Bytes of the file as somebody else sees them. */
+static void expect_outside(const struct rig *rig, size_t begin, size_t end, uint8_t want)
+{
+    const struct io_open_options how = { .writable = false };
+    struct io_file *file;
+
+    cr_assert_eq(io_file_open(rig->engine, rig_path(rig, "a"), &how, &file), 0);
+    cr_assert_eq(io_read_exact(file, 0, seen, sizeof(seen), NULL), 0);
+    for (size_t i = begin; i < end; i++)
+        cr_assert_eq(seen[i], want, "%s: byte %zu is %u", rig->c->name, i, seen[i]);
+    io_file_close(file);
+}
+
+static void holds_the_head(struct rig *rig)
+{
+    struct io_file *file = rig_create(rig, "a");
+    size_t got;
+
+    memset(model, 7, sizeof(model));
+    cr_assert_eq(io_hold_head(file), 0);
+    cr_assert_eq(io_write_exact(file, 100, model, 1000), 0);
+    cr_assert_eq(io_write_exact(file, 0, model, 100), 0);
+    cr_assert_eq(io_read_exact(file, 0, seen, 1100, &got), 0);
+    cr_expect(got == 1100 && memcmp(seen, model, 1100) == 0, "%s", rig->c->name);
+    expect_outside(rig, 0, IO_HEAD_BYTES, 0);
+    expect_outside(rig, IO_HEAD_BYTES, 1100, 7);
+    cr_assert_eq(io_release_head(file), 0);
+    expect_outside(rig, 0, 1100, 7);
+    io_file_close(file);
+}
+
+Test(exact, a_held_head_is_seen_by_its_holder_alone)
+{
+    for (size_t i = 0; i < engine_case_count; i++) {
+        struct rig rig;
+        rig_setup(&rig, &engine_cases[i]);
+        holds_the_head(&rig);
+        rig_teardown(&rig);
+    }
+}
