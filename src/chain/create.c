@@ -13,31 +13,13 @@
 #include "chain.h"
 #include "cleanup.h"
 #include "create_options.h"
-#include "file_lock.h"
+#include "new_file.h"
+#include "open.h"
 #include "qimg/fingerprint.h"
 #include "resolve.h"
 #include "str.h"
 
-/* A file that an image consists of, while it is made. */
-struct new_file {
-    struct qimg_context *context;
-    const char *name; /* as shown */
-    char *path;
-    struct io_file *file;
-    bool emptied; /* (3) */
-};
-
 /* --- the backing file ------------------------------------------------------------------------ */
-
-/* The errors of opening begin with "Could not open 'NAME': ", which says too much here. */
-static void strip_open_prefix(struct qimg_error *err, const char *name)
-{
-    AUTO_FREE char *prefix = str_format("Could not open '%s': ", name);
-    const size_t len = prefix ? strlen(prefix) : 0;
-
-    if (len && strncmp(err->text, prefix, len) == 0)
-        memmove(err->text, err->text + len, strlen(err->text + len) + 1);
-}
 
 /* Strict: the next image alone, its own references are not followed. As QEMU: all of them. */
 static int open_backing(struct qimg_context *context, const char *full_name, const char *format,
@@ -53,7 +35,7 @@ static int open_backing(struct qimg_context *context, const char *full_name, con
 
     if (qimg_image_open(context, full_name, &how, out, err) == 0)
         return 0;
-    strip_open_prefix(err, full_name);
+    chain_strip_open(err, full_name);
     return qimg_hint(err, "Could not open backing image.");
 }
 
@@ -138,98 +120,6 @@ static int announce(const char *name, const struct qimg_create_options *asked,
     return 0;
 }
 
-/* --- files ------------------------------------------------------------------------------------ */
-
-static int create_failed(const char *name, int code, struct qimg_error *err)
-{
-    if (code == EMEDIUMTYPE)
-        return qimg_fail(err, EINVAL, "'file' driver requires '%s' to be a regular file", name);
-    return qimg_fail_errno(err, code, "Could not create '%s'", name);
-}
-
-/* (4) */
-static int make_durable(struct new_file *new, struct qimg_error *err)
-{
-    if (!new->file)
-        return 0;
-    int rc = io_sync(new->file);
-    if (rc < 0)
-        return qimg_fail_errno(err, -rc, "Could not flush file to disk");
-    if (new->file->created)
-        rc = io_sync_directory(new->context->engine, new->path);
-    return rc < 0 ? qimg_fail_errno(err, -rc, "Could not flush the directory of '%s'", new->name)
-                  : 0;
-}
-
-/* (3) */
-static void discard(struct new_file *new)
-{
-    int rc = 0;
-
-    if (new->file &&new->file->created)
-        rc = io_unlink(new->context->engine, new->path);
-    else if (new->file &&new->emptied && !new->file->is_device)
-        rc = io_truncate(new->file, 0);
-    if (rc < 0)
-        context_note(new->context, QIMG_NOTE_WARNING,
-                     "%s: is incomplete and could not be taken away: %s", new->name, strerror(-rc));
-}
-
-static void new_file_release(struct new_file *new)
-{
-    io_file_close(new->file);
-    free(new->path);
-}
-
-/* By identity, not by name: ./a and a are one file, and emptying it would lose the backing. */
-static bool is_in_chain(const struct io_file *file, const struct qimg_image *backing)
-{
-    for (unsigned i = 0; backing && i < backing->layer_count; i++) {
-        const struct image *image = backing->layers[i].image;
-        if (io_same_file(file, image->file) ||
-            (image->data_file && io_same_file(file, image->data_file)))
-            return true;
-    }
-    return false;
-}
-
-/* Strict has opened the next image alone, but what stands below it is as lost when overwritten.
- * What cannot be opened, or may not be, is not known to be the new file. */
-static bool is_further_down(const struct new_file *new, const struct qimg_image *backing)
-{
-    struct qimg_image *whole;
-    struct qimg_error unheard;
-    const bool is_new = new->file->created; /* nothing can stand on it */
-    if (!backing || is_new || new->context->gate.policy == QIMG_POLICY_QEMU)
-        return false;
-
-    const struct qimg_open_options how = {
-        .format = qimg_image_format(backing),
-        .share = QIMG_SHARE_FORCE,
-    };
-    qimg_error_clear(&unheard);
-    if (qimg_image_open(new->context, backing->layers[0].name, &how, &whole, &unheard) < 0)
-        return false;
-    const bool found = is_in_chain(new->file, whole);
-    qimg_image_close(whole);
-    return found;
-}
-
-/* A recorded data file is a literal file name: never json:, never a protocol. Relative to the
- * image's directory; under QEMU's policy, to the current one. */
-static int place_data_file(struct qimg_context *context, const char *image_name,
-                           struct new_file *data, struct qimg_error *err)
-{
-    const size_t scheme = strcspn(data->name, ":/");
-
-    if (data->name[scheme] == ':')
-        return qimg_fail(err, EINVAL, "Unknown protocol '%.*s'", (int)scheme, data->name);
-    data->path = context->gate.policy == QIMG_POLICY_QEMU
-                     ? strdup(data->name)
-                     : resolve_full_name(image_name, data->name);
-    return data->path ? 0 : qimg_fail_memory(err);
-}
-
 static int place_image(struct qimg_context *context, struct new_file *image, struct qimg_error *err)
 {
     struct location where = { 0 };
@@ -238,7 +128,7 @@ static int place_image(struct qimg_context *context, struct new_file *image, str
     if (rc == 0)
         image->path = TAKE(where.path);
     else
-        strip_open_prefix(err, image->name);
+        chain_strip_open(err, image->name);
     location_release(&where);
     return rc;
 }
@@ -255,7 +145,7 @@ struct job {
 
 static int check_identity(const struct new_file *new, const struct job *job, struct qimg_error *err)
 {
-    if (is_in_chain(new->file, job->backing) || is_further_down(new, job->backing))
+    if (new_file_is_below(new, job->backing))
         return qimg_fail(err, EINVAL,
                          "Error: Trying to create an image with the same filename "
                          "as the backing file");
@@ -268,43 +158,28 @@ static int check_identity(const struct new_file *new, const struct job *job, str
 /* Opens or makes new->path, sees whose it is, and locks it. */
 static int take_file(struct new_file *new, const struct job *job, struct qimg_error *err)
 {
-    static const struct io_lock creator = {
-        .uses = IO_PERM_WRITE | IO_PERM_RESIZE,
-        .denies = IO_PERM_RESIZE,
-    };
     const struct io_open_options how = { .writable = true, .create = true };
 
-    int rc = io_file_open(new->context->engine, new->path, &how, &new->file);
-    if (rc < 0)
-        return create_failed(new->name, -rc, err);
+    TRY(new_file_open(new, &how, err));
     TRY(check_identity(new, job, err));
-    return file_lock(new->file, new->name, creator, err);
-}
-
-static int empty_file(struct new_file *new, struct qimg_error *err)
-{
-    new->emptied = true;
-    const int rc = new->file->is_device ? 0 : io_truncate(new->file, 0);
-    return rc < 0 ? qimg_fail_errno(err, -rc, "Could not resize file") : 0;
+    return new_file_lock(new, err);
 }
 
 static int make(struct job *job, struct qimg_error *err)
 {
-    struct qimg_context *context = job->image.context;
-
     if (job->spec.data_file_name)
-        TRY(place_data_file(context, job->image.name, &job->data, err));
+        TRY(new_file_place_data(&job->data, job->image.name, job->spec.data_file_name, err));
     TRY(take_file(&job->image, job, err));
     if (job->spec.data_file_name)
         TRY(take_file(&job->data, job, err));
-    TRY(empty_file(&job->image, err));
+    TRY(new_file_empty(&job->image, err));
     if (job->spec.data_file_name)
-        TRY(empty_file(&job->data, err));
+        TRY(new_file_empty(&job->data, err));
     TRY(job->format->create(job->image.file, job->data.file, &job->spec, err));
     if (!job->durable)
         return 0;
-    TRY(make_durable(&job->data, err));
-    return make_durable(&job->image, err);
+    TRY(new_file_keep(&job->data, err));
+    return new_file_keep(&job->image, err);
 }
 
 static void job_release(struct job *job)
@@ -319,13 +194,12 @@ static int create(struct job *job, const struct create_options *options, struct 
 {
     TRY(create_options_resolve(options, &job->spec, err));
     job->format = format_find(strcmp(options->format, "file") == 0 ? "raw" : options->format);
-    job->data.name = job->spec.data_file_name;
 
     int rc = make(job, err);
     if (rc == 0)
         return 0;
-    discard(&job->data);
-    discard(&job->image);
+    new_file_discard(&job->data);
+    new_file_discard(&job->image);
     if (rc == -EFBIG)
         return qimg_fail(
             err, EFBIG, "The image size is too large for file format '%s'%s", options->format,
@@ -356,7 +230,7 @@ static int check_fingerprint(const struct create_options *options,
 static int seal(struct job *job, const struct qimg_create_options *asked, struct qimg_error *err)
 {
     struct qimg_context *context = job->image.context;
-    const bool mine = job->image.file->created;
+    const bool mine = job->image.made;
     const struct qimg_open_options how = { .format = asked->format,
                                            .writable = true,
                                            .no_backing = true };

@@ -91,6 +91,7 @@ int next_of(struct qimg_context *context, const struct layer *holder, const stru
 
 struct opening {
     struct qimg_image *image;
+    struct io_file *file; /* of the top, given; NULL = to be opened */
     const struct qimg_open_options *options;
     bool verify;           /* ask fingerprints */
     struct location above; /* of the last layer */
@@ -222,9 +223,11 @@ static int select_snapshot(struct qimg_image *image, struct qimg_error *err)
 static int open_chain(struct opening *o, struct qimg_error *err)
 {
     const struct qimg_open_options *options = o->options;
-    const struct open_request top = {
-        .place = &o->above, .format = options->format, .options = options, .never = o->never
-    };
+    const struct open_request top = { .place = &o->above,
+                                      .format = options->format,
+                                      .options = options,
+                                      .never = o->never,
+                                      .file = TAKE(o->file) };
     TRY(open_one(o, &top, err));
     if (options->no_backing || options->info_only)
         return 0;
@@ -257,6 +260,7 @@ static int open_at(struct opening *o, struct qimg_context *context, const char *
         o->image = image;
         rc = open_chain(o, err);
     }
+    io_file_close(o->file);
     location_release(&o->above);
     file_id_vec_release(&o->ids);
     if (rc < 0 && name)
@@ -271,29 +275,50 @@ static int open_at(struct opening *o, struct qimg_context *context, const char *
     return 0;
 }
 
-static int open_named(struct qimg_context *context, const char *name,
-                      const struct qimg_open_options *options, bool verify, struct qimg_image **out,
-                      struct qimg_error *err)
+static int open_named(struct opening *o, struct qimg_context *context, const char *name,
+                      struct qimg_image **out, struct qimg_error *err)
 {
     static const struct qimg_open_options defaults;
-    struct opening o = { .options = options ? options : &defaults, .verify = verify };
-    if (resolve_name(context, name, o.options->image_opts, &o.above, err) < 0)
+    if (!o->options)
+        o->options = &defaults;
+    if (resolve_name(context, name, o->options->image_opts, &o->above, err) < 0) {
+        io_file_close(o->file);
         return qimg_within(err, "Could not open '%s'", name);
-    return open_at(&o, context, name, out, err);
+    }
+    return open_at(o, context, name, out, err);
 }
 
 int qimg_image_open(struct qimg_context *context, const char *name,
                     const struct qimg_open_options *options, struct qimg_image **out,
                     struct qimg_error *err)
 {
-    return open_named(context, name, options, context->gate.verify, out, err);
+    struct opening o = { .options = options, .verify = context->gate.verify };
+    return open_named(&o, context, name, out, err);
+}
+
+int chain_open_file(struct qimg_context *context, const char *name,
+                    const struct qimg_open_options *options, struct io_file *file,
+                    struct qimg_image **out, struct qimg_error *err)
+{
+    struct opening o = { .options = options, .verify = context->gate.verify, .file = file };
+    return open_named(&o, context, name, out, err);
+}
+
+void chain_strip_open(struct qimg_error *err, const char *name)
+{
+    AUTO_FREE char *prefix = str_format("Could not open '%s': ", name);
+    const size_t len = prefix ? strlen(prefix) : 0;
+
+    if (len && strncmp(err->text, prefix, len) == 0)
+        memmove(err->text, err->text + len, strlen(err->text + len) + 1);
 }
 
 int chain_open_unverified(struct qimg_context *context, const char *name,
                           const struct qimg_open_options *options, struct qimg_image **out,
                           struct qimg_error *err)
 {
-    return open_named(context, name, options, false, out, err);
+    struct opening o = { .options = options };
+    return open_named(&o, context, name, out, err);
 }
 
 int chain_open_beside(struct qimg_image *overlay, const char *name,

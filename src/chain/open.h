@@ -32,6 +32,7 @@ struct open_request {
     const struct qimg_open_options *options; /* writable, info_only, cache, share count */
     const struct gate_request *reference;    /* NULL: the user named it */
     const struct image *never;               /* whose files must not be opened again; may be NULL */
+    struct io_file *file; /* open already, and taken over in any case; NULL = open it */
 };
 
 /* Opens the image at @request->place: file, probe, locks, format. Neither what it names. Errors
@@ -75,6 +76,15 @@ MUST_CHECK int next_of(struct qimg_context *context, const struct layer *holder,
 MUST_CHECK int chain_open_beside(struct qimg_image *overlay, const char *name,
                                  const struct qimg_open_options *options, struct qimg_image **out,
                                  struct qimg_error *err);
+
+/* Takes the "Could not open 'NAME': " away with which errors of qimg_image_open() begin. */
+void chain_strip_open(struct qimg_error *err, const char *name);
+
+/* As qimg_image_open(), of a file that is open already: @file is the top image's, and taken over in
+ * any case. */
+MUST_CHECK int chain_open_file(struct qimg_context *context, const char *name,
+                               const struct qimg_open_options *options, struct io_file *file,
+                               struct qimg_image **out, struct qimg_error *err);
 
 /* Files of a chain by identity, to find loops whatever they are called. */
 struct file_id {

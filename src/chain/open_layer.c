@@ -230,6 +230,7 @@ int open_layer(struct qimg_context *context, const struct open_request *request,
 {
     const struct location *place = request->place;
     const struct format_ops *named = NULL;
+    AUTO(cleanup_file) struct io_file *file = request->file;
     if (request->options->writable &&
         (place->force_share || request->options->share == QIMG_SHARE_FORCE))
         return qimg_fail(err, EINVAL, "force-share=on can only be used with read-only images");
@@ -243,8 +244,8 @@ int open_layer(struct qimg_context *context, const struct open_request *request,
     struct qimg_open_options how = *request->options;
     if (place->direct)
         how.cache = QIMG_CACHE_NONE;
-    AUTO(cleanup_file) struct io_file *file = NULL;
-    TRY(open_file(context, place->path, named_driver(request), &how, &file, err));
+    if (!file)
+        TRY(open_file(context, place->path, named_driver(request), &how, &file, err));
     if (request->reference)
         TRY(gate_check_opened(context, request->reference, file, err));
     TRY(refuse_again(request, file, err));

@@ -83,6 +83,11 @@ int chain_writing_end(struct qimg_image *image, struct qimg_error *err)
     return rc;
 }
 
+void chain_writing_abandon(struct qimg_image *image)
+{
+    image->layers[0].image->writing = false; /* closing the format frees the rest */
+}
+
 void chain_writing_changed(struct qimg_image *image)
 {
     struct chain_writing *writing = image->writing;

@@ -37,6 +37,9 @@ MUST_CHECK int chain_writing_begin(struct qimg_image *image, struct qimg_error *
  * durable on return 0. Nothing where nothing was written. A later write begins again. */
 MUST_CHECK int chain_writing_end(struct qimg_image *image, struct qimg_error *err);
 
+/* Drops what was not flushed, where the image is of no use any more. */
+void chain_writing_abandon(struct qimg_image *image);
+
 /* A plan ended, so that who was told -EAGAIN may ask again. Under the image's lock. */
 void chain_writing_changed(struct qimg_image *image);
 
