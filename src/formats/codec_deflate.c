@@ -6,6 +6,7 @@
  */
 #include <assert.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <zlib.h>
 
 #include "codec.h"
@@ -34,20 +35,46 @@ int codec_inflate_zlib(const uint8_t *packed, size_t packed_len, uint8_t *out, s
     return rc == Z_MEM_ERROR ? -ENOMEM : -EIO;
 }
 
-ssize_t codec_deflate_zlib(const uint8_t *in, size_t len, uint8_t *out, size_t room)
+struct zlib_packer {
+    struct codec_packer base; /* first member */
+    z_stream stream;
+};
+
+static ssize_t zlib_pack(struct codec_packer *packer, const uint8_t *in, size_t len, uint8_t *out,
+                         size_t room)
 {
+    z_stream *stream = &((struct zlib_packer *)packer)->stream;
+
     assert(len <= UINT_MAX);
     assert(room <= UINT_MAX);
-    z_stream stream = {
-        .next_in = (Bytef *)(uintptr_t)in,
-        .avail_in = (uInt)len,
-        .next_out = out,
-        .avail_out = (uInt)room,
-    };
-    if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, RAW_PACK_WINDOW_BITS,
-                     PACK_MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
+    (void)deflateReset(stream);
+    stream->next_in = (Bytef *)(uintptr_t)in;
+    stream->avail_in = (uInt)len;
+    stream->next_out = out;
+    stream->avail_out = (uInt)room;
+    return deflate(stream, Z_FINISH) == Z_STREAM_END ? (ssize_t)(room - stream->avail_out)
+                                                     : -ENOSPC;
+}
+
+static void zlib_free(struct codec_packer *packer)
+{
+    (void)deflateEnd(&((struct zlib_packer *)packer)->stream); /* complains of what did not fit */
+    free(packer);
+}
+
+int codec_packer_zlib(unsigned level, struct codec_packer **out)
+{
+    struct zlib_packer *packer = calloc(1, sizeof(*packer));
+    const int effort = level ? (int)level : Z_DEFAULT_COMPRESSION;
+
+    if (!packer)
         return -ENOMEM;
-    const int rc = deflate(&stream, Z_FINISH);
-    (void)deflateEnd(&stream); /* complains of what did not fit */
-    return rc == Z_STREAM_END ? (ssize_t)(room - stream.avail_out) : -ENOSPC;
+    packer->base = (struct codec_packer){ .pack = zlib_pack, .free = zlib_free };
+    if (deflateInit2(&packer->stream, effort, Z_DEFLATED, RAW_PACK_WINDOW_BITS, PACK_MEMORY_LEVEL,
+                     Z_DEFAULT_STRATEGY) != Z_OK) {
+        free(packer);
+        return -ENOMEM;
+    }
+    *out = &packer->base;
+    return 0;
 }

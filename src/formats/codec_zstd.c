@@ -11,6 +11,7 @@
  * library keeps outside a context; it goes with its thread.
  */
 #include <pthread.h>
+#include <stdlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -76,15 +77,41 @@ int codec_unpack_zstd(const uint8_t *packed, size_t packed_len, uint8_t *out, si
     return 0;
 }
 
-ssize_t codec_pack_zstd(const uint8_t *in, size_t len, uint8_t *out, size_t room)
-{
-    ZSTD_CCtx *encoder = ZSTD_createCCtx();
-    if (!encoder)
-        return -ENOMEM;
+struct zstd_packer {
+    struct codec_packer base; /* first member */
+    ZSTD_CCtx *encoder;
+    int level;
+};
 
-    const size_t got = ZSTD_compressCCtx(encoder, out, room, in, len, ZSTD_CLEVEL_DEFAULT);
-    (void)ZSTD_freeCCtx(encoder);
+static ssize_t zstd_pack(struct codec_packer *packer, const uint8_t *in, size_t len, uint8_t *out,
+                         size_t room)
+{
+    const struct zstd_packer *p = (const struct zstd_packer *)packer;
+    const size_t got = ZSTD_compressCCtx(p->encoder, out, room, in, len, p->level);
+
     if (!ZSTD_isError(got))
         return (ssize_t)got;
     return ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation ? -ENOMEM : -ENOSPC;
+}
+
+static void zstd_free(struct codec_packer *packer)
+{
+    (void)ZSTD_freeCCtx(((struct zstd_packer *)packer)->encoder);
+    free(packer);
+}
+
+int codec_packer_zstd(unsigned level, struct codec_packer **out)
+{
+    struct zstd_packer *packer = calloc(1, sizeof(*packer));
+    ZSTD_CCtx *encoder = packer ? ZSTD_createCCtx() : NULL;
+
+    if (!encoder) {
+        free(packer);
+        return -ENOMEM;
+    }
+    packer->base = (struct codec_packer){ .pack = zstd_pack, .free = zstd_free };
+    packer->encoder = encoder;
+    packer->level = level ? (int)level : ZSTD_CLEVEL_DEFAULT;
+    *out = &packer->base;
+    return 0;
 }
