@@ -25,7 +25,8 @@ _qimg_options() {
     commit) echo "$common -f --format --image-opts -t --cache -b --base -d --drop -r --rate-limit
         --dependants --break-dependants -p --progress --progress=json -q --quiet" ;;
     compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict --all --output -T --cache -U --force-share -p --progress --progress=json -q --quiet" ;;
-    convert) echo "$common -f --source-format --image-opts -T --source-cache -l --snapshot --salvage
+    convert) echo "$common -f --source-format --image-opts -T --source-cache -l --snapshot --bitmaps
+        --skip-broken-bitmaps --salvage -b --backing -F --backing-format -c --compress --compression-level
         -O --target-format --target-image-opts -o --target-format-options -t --target-cache
         -S --sparse-size -n --no-create --target-is-zero -U --force-share -r --rate-limit
         -m --parallel -W --oob-writes -C --copy-range-offloading --sync -p --progress --progress=json -q --quiet" ;;
@@ -61,7 +62,7 @@ _qimg_values() {
         echo "none writeback writethrough directsync unsafe" ;;
     *:--format | *:--a-format | *:--b-format | *:--source-format | *:--target-format | *:--backing-format | *:--allow-format)
         echo "qcow2 raw" ;;
-    *:-f | bitmap:-F | compare:-F | convert:-O | measure:-O | create:-B | rebase:-B) echo "qcow2 raw" ;;
+    *:-f | bitmap:-F | compare:-F | convert:-O | convert:-F | measure:-O | create:-B | rebase:-B) echo "qcow2 raw" ;;
     *) return 1 ;;
     esac
 }

@@ -65,8 +65,6 @@ static int convert(struct tool *tool, struct qimg_context *context, const struct
     if (!sources)
         return tool_fail(tool, "out of memory");
     int code = open_sources(tool, context, args, names, sources);
-    if (code == EXIT_DONE)
-        code = convert_check_target(tool, args);
     struct qimg_convert_options options = {
         .sources = sources,
         .source_count = args->source_count,
@@ -74,6 +72,12 @@ static int convert(struct tool *tool, struct qimg_context *context, const struct
         .target_format = args->target_format,
         .options = args->options.list,
         .option_count = args->options.count,
+        .backing_name = args->backing,
+        .backing_format = args->backing_format,
+        .compress = args->compress,
+        .compression_level = (unsigned)args->compression_level,
+        .bitmaps = args->bitmaps,
+        .skip_broken_bitmaps = args->skip_broken_bitmaps,
         .no_create = args->no_create,
         .target_is_zero = args->target_is_zero,
         .target_image_opts = args->target_image_opts,

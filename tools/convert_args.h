@@ -18,7 +18,7 @@ struct convert_args {
     bool target_is_zero, compress, force_share, out_of_order, copy_offload, quiet, sync;
     bool sparse_given, only_help;
     enum progress_style progress_style;
-    uint64_t sparse_size, parallel, rate_limit;
+    uint64_t sparse_size, parallel, rate_limit, compression_level;
     size_t source_count;
     enum qimg_cache source_cache_mode, target_cache_mode;
 };
@@ -28,9 +28,6 @@ extern const struct opt_row convert_rows[];
 /* Checks what can be checked before anything is opened. @operands is how many there are. Sets
  * only_help where -o help was answered. EXIT_DONE or EXIT_FAILED. */
 int convert_check(struct tool *tool, struct convert_args *args, int operands);
-
-/* Checks what qemu-img checks once the sources are open. */
-int convert_check_target(struct tool *tool, const struct convert_args *args);
 
 void convert_args_release(struct convert_args *args);
 

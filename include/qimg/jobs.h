@@ -19,21 +19,29 @@ struct qimg_convert_options {
     struct qimg_image *const *sources; /* read one after the other */
     size_t source_count;
     const char *target;
-    const char *target_format;         /* NULL = raw */
+    const char *target_format;         /* NULL = raw; with target_image_opts: as they say */
     const struct qimg_option *options; /* -o */
     size_t option_count;
-    bool no_create;                    /* -n: the target is there and is kept */
-    bool target_is_zero;               /* and reads as zeros */
+    const char *backing_name; /* -B: the target is an overlay of it, and holds what the top
+                                 image of the source holds; NULL = none */
+    const char *backing_format;
+    bool compress;              /* -c */
+    unsigned compression_level; /* 0 = the codec's own, as QEMU's; zlib: 1 to 9, of which 1
+                                   to 3 are fast; zstd: 1 to 19. Not recorded */
+    bool bitmaps;               /* the source's persistent bitmaps too ... */
+    bool skip_broken_bitmaps;   /* ... but for inconsistent ones */
+    bool no_create;             /* -n: the target is there and is kept */
+    bool target_is_zero;        /* and reads as zeros */
     bool target_image_opts;
-    enum qimg_cache target_cache;      /* set it: writeback is 0, qemu-img's default is unsafe */
-    bool sync;                         /* make a new target durable even where target_cache is
-                                          unsafe */
-    uint64_t sparse_size;              /* -S: 0 writes everything; qemu-img's default is 4096 */
-    unsigned parallel;                 /* -m: requests in flight, 1..16; 0 = 8 */
-    bool out_of_order;                 /* -W */
-    bool salvage;                      /* read errors become zeros */
-    bool copy_offload;                 /* -C */
-    uint64_t rate_limit;               /* bytes per second; 0 = none */
+    enum qimg_cache target_cache; /* set it: writeback is 0, qemu-img's default is unsafe */
+    bool sync;                    /* make a new target durable even where target_cache is
+                                     unsafe */
+    uint64_t sparse_size;         /* -S: 0 writes everything; qemu-img's default is 4096 */
+    unsigned parallel;            /* -m: requests in flight, 1..16; 0 = 8 */
+    bool out_of_order;            /* -W */
+    bool salvage;                 /* read errors become zeros */
+    bool copy_offload;            /* -C */
+    uint64_t rate_limit;          /* bytes per second; 0 = none */
     qimg_progress_fn progress;
     void *user;
 };

@@ -4,204 +4,290 @@
 #include <string.h>
 
 #include "bits.h"
-#include "chain.h"
 #include "cleanup.h"
-#include "create_options.h"
+#include "convert_check.h"
 #include "file_lock.h"
+#include "open.h"
 #include "resolve.h"
+#include "writing.h"
 
 #define SECTOR      512u
 #define FIRST_BLOCK 4096u
 
-/* --- what -o says --------------------------------------------------------------------------- */
-
-/* As create reads it; the size is the sources', whatever -o says. */
-static int read_options(const struct qimg_convert_options *asked, uint64_t size,
-                        enum preallocation *preallocation, struct qimg_error *err)
-{
-    struct create_options options;
-    struct create_spec spec;
-
-    TRY(create_options_init(&options, asked->target_format, err));
-    TRY(create_options_parse(&options, asked->options, asked->option_count, err));
-    (void)create_options_set(&options, "size", "", size);
-    if (create_options_resolve(&options, &spec, err) < 0)
-        return qimg_within(err, "%s: error while converting raw", asked->target);
-    *preallocation = spec.preallocation;
-    return 0;
-}
-
-/* --- opening -------------------------------------------------------------------------------- */
-
-static struct io_open_options open_options(const struct qimg_convert_options *options)
-{
-    const enum qimg_cache cache = options->target_cache;
-
-    return (struct io_open_options){
-        .writable = true,
-        .create = !options->no_create,
-        .direct = cache == QIMG_CACHE_NONE || cache == QIMG_CACHE_DIRECTSYNC,
-        .write_through = cache == QIMG_CACHE_WRITETHROUGH || cache == QIMG_CACHE_DIRECTSYNC,
-        .no_flush = cache == QIMG_CACHE_UNSAFE && !options->sync,
-    };
-}
+/* --- both kinds ------------------------------------------------------------------------------- */
 
 /* Puts QEMU's prefix before the reason in @err. */
-static int in_target(const struct convert_target *target, const char *name, struct qimg_error *err)
+static int in_new(const struct convert_target *target, struct qimg_error *err)
 {
-    if (target->fresh)
-        return qimg_within(err, "%s: error while converting %s", name, target->format);
-    return qimg_within(err, "Could not open '%s'", name);
+    return qimg_within(err, "%s: error while converting %s", target->asked->target,
+                       target->create.format);
 }
 
-static int open_failed(const struct convert_target *target, const char *name, int code,
-                       struct qimg_error *err)
-{
-    if (code == EMEDIUMTYPE)
-        (void)qimg_fail(err, EINVAL, "'file' driver requires '%s' to be a regular file", name);
-    else
-        (void)qimg_fail_errno(err, code, "Could not %s '%s'", target->fresh ? "create" : "open",
-                              name);
-    return in_target(target, name, err);
-}
-
-static int lock(const struct convert_target *target, const char *name, struct io_lock want,
-                struct qimg_error *err)
-{
-    if (file_lock(target->file, name, want, err) == 0)
-        return 0;
-    return in_target(target, name, err);
-}
-
-/* Where the file system has no locks, this still keeps a source from being emptied. */
 static bool is_source(const struct io_file *file, const struct qimg_convert_options *options)
 {
-    for (size_t s = 0; s < options->source_count; s++) {
-        const struct qimg_image *image = options->sources[s];
-        for (unsigned i = 0; i < image->layer_count; i++) {
-            const struct image *layer = image->layers[i].image;
-            if (io_same_file(file, layer->file) ||
-                (layer->data_file && io_same_file(file, layer->data_file)))
-                return true;
-        }
-    }
+    for (size_t s = 0; s < options->source_count; s++)
+        if (new_file_is_in(file, options->sources[s]))
+            return true;
     return false;
 }
 
-/* A file that is empty already is not truncated: ext4 takes that for the rewriting of a file and
- * would send all of it to the disk when it is closed. */
-static int empty(const struct convert_target *target, const char *name, const struct io_stat *st,
-                 struct qimg_error *err)
+/* Where the file system has no locks, this still keeps a source from being emptied. */
+static int refuse_source(const struct io_file *file, const struct qimg_convert_options *options,
+                         const char *name, struct qimg_error *err)
 {
-    int rc = st->size > 0 ? io_truncate(target->file, 0) : 0;
-
-    if (rc == 0)
+    if (!is_source(file, options))
         return 0;
-    (void)qimg_fail_errno(err, -rc, "Could not resize file");
-    return in_target(target, name, err);
+    (void)qimg_fail(err, EAGAIN, "Failed to get \"write\" lock");
+    return qimg_hint(err, "Is another process using the image [%s]?", name);
 }
 
-/* Empties a fresh target (a device has what it has) and checks that there is room. */
-static int prepare(const struct convert_target *target, const char *name, struct qimg_error *err)
+static bool is_direct(enum qimg_cache cache)
 {
-    struct io_stat st;
-    int rc = io_stat(target->file, &st);
+    return cache == QIMG_CACHE_NONE || cache == QIMG_CACHE_DIRECTSYNC;
+}
 
+/* --- what is there ---------------------------------------------------------------------------- */
+
+static int open_existing(struct convert_target *target, struct qimg_error *err)
+{
+    const struct qimg_convert_options *asked = target->asked;
+    const bool unsafe = asked->target_cache == QIMG_CACHE_UNSAFE && !asked->sync;
+    const struct qimg_open_options how = {
+        .format = asked->target_image_opts ? NULL : asked->target_format,
+        .writable = true,
+        .cache = unsafe                                     ? QIMG_CACHE_UNSAFE
+                 : asked->target_cache == QIMG_CACHE_UNSAFE ? QIMG_CACHE_WRITEBACK
+                                                            : asked->target_cache,
+        .image_opts = asked->target_image_opts,
+    };
+
+    TRY(qimg_image_open(target->context, asked->target, &how, &target->image, err));
+    const struct layer *top = &target->image->layers[0];
+    TRY(convert_check_format(target, top->image->ops, err));
+    if (refuse_source(top->image->file, asked, asked->target, err) < 0 ||
+        (top->image->data_file && refuse_source(top->image->data_file, asked, asked->target, err)))
+        return qimg_within(err, "Could not open '%s'", asked->target);
+    if (target->image->size < target->size)
+        return qimg_fail(err, EINVAL, "output file is smaller than input file");
+    if (top->image->cluster_size == 0 && !top->windowed)
+        target->file = top->image->file;
+    target->reads_zero = asked->target_is_zero;
+    return 0;
+}
+
+/* --- a new file ------------------------------------------------------------------------------- */
+
+static int find_path(struct convert_target *target, struct qimg_error *err)
+{
+    struct location where = { 0 };
+    const int rc = resolve_name(target->context, target->asked->target, false, &where, err);
+
+    target->main.path = TAKE(where.path);
+    location_release(&where);
+    return rc;
+}
+
+/* Everything is durable before the head of an image is, so no write needs to be by itself. */
+static struct io_open_options options_of_new(const struct convert_target *target)
+{
+    const enum qimg_cache cache = target->asked->target_cache;
+    const bool raw = strcmp(target->create.format, "raw") == 0;
+
+    return (struct io_open_options){
+        .writable = true,
+        .create = true,
+        .direct = is_direct(cache),
+        .write_through =
+            raw && (cache == QIMG_CACHE_WRITETHROUGH || cache == QIMG_CACHE_DIRECTSYNC),
+        .no_flush = !target->durable,
+    };
+}
+
+static int take_file(struct convert_target *target, struct new_file *file, struct qimg_error *err)
+{
+    const struct io_open_options how = options_of_new(target);
+
+    TRY(new_file_open(file, &how, err));
+    TRY(refuse_source(file->file, target->asked, file->name, err));
+    return new_file_lock(file, err);
+}
+
+/* --- a new raw file --------------------------------------------------------------------------- */
+
+static int open_raw(struct convert_target *target, struct qimg_error *err)
+{
+    static const struct io_lock writer = { .uses = IO_PERM_CONSISTENT_READ | IO_PERM_WRITE };
+    struct io_stat st;
+
+    TRY(take_file(target, &target->main, err));
+    struct io_file *file = target->file = target->main.file;
+    const int rc = io_stat(file, &st);
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "unable to get output image length");
-    if (target->fresh && !target->file->is_device)
-        return empty(target, name, &st, err);
-    if (div_up(st.size, SECTOR) * SECTOR >= target->size)
+    if (file->is_device && align_up(st.size, SECTOR) < target->size)
+        return qimg_fail(err, EINVAL, "Cannot grow device files");
+    TRY(new_file_empty(&target->main, err));
+    target->reads_zero = !file->is_device;
+    return file_lock(file, target->main.name, writer, err);
+}
+
+/* --- a new image ------------------------------------------------------------------------------ */
+
+/* The backing file of the target, so that it is known to open, and known to be another file,
+ * before an existing one is emptied. */
+static int open_backing(const struct convert_target *target, struct qimg_image **out,
+                        struct qimg_error *err)
+{
+    const char *recorded = target->spec.backing_name;
+    const struct qimg_open_options how = { .format = target->spec.backing_format,
+                                           .share = QIMG_SHARE_FORCE };
+    AUTO_FREE char *name = resolve_full_name(target->asked->target, recorded);
+
+    if (!name)
+        return qimg_fail_memory(err);
+    if (qimg_image_open(target->context, name, &how, out, err) == 0)
         return 0;
-    if (!target->fresh)
-        return qimg_fail(err, EINVAL, "output file is smaller than input file");
-    (void)qimg_fail(err, EINVAL, "Cannot grow device files");
-    return in_target(target, name, err);
+    chain_strip_open(err, name);
+    (void)qimg_within(err, "Could not open backing file");
+    return qimg_within(err, "Could not open '%s'", target->asked->target);
 }
 
-static int open_file(struct convert_target *target, const char *name,
-                     const struct qimg_convert_options *options, struct qimg_error *err)
+static int check_backing(const struct convert_target *target, const struct qimg_image *backing,
+                         struct qimg_error *err)
 {
-    /* As QEMU: what creates and empties takes the locks of a creator first, then a writer's. */
-    static const struct io_lock creator = {
-        .uses = IO_PERM_WRITE | IO_PERM_RESIZE,
-        .denies = IO_PERM_RESIZE,
+    if (!new_file_is_in(target->main.file, backing) &&
+        !(target->data.file && new_file_is_in(target->data.file, backing)))
+        return 0;
+    return qimg_fail(err, EINVAL,
+                     "Error: Trying to create an image with the same filename as the backing file");
+}
+
+static int take_files(struct convert_target *target, const struct qimg_image *backing,
+                      struct qimg_error *err)
+{
+    TRY(take_file(target, &target->main, err));
+    if (target->spec.data_file_name)
+        TRY(take_file(target, &target->data, err));
+    TRY(check_backing(target, backing, err));
+    if (!target->data.file || !io_same_file(target->main.file, target->data.file))
+        return 0;
+    (void)qimg_fail(err, EAGAIN, "Failed to get shared \"resize\" lock");
+    return qimg_hint(err, "Is another process using the image [%s]?", target->data.name);
+}
+
+static int make_image(struct convert_target *target, struct qimg_error *err)
+{
+    struct io_file *file = target->main.file;
+
+    if (io_hold_head(file) < 0) /* (1) */
+        return qimg_fail_memory(err);
+    TRY(new_file_empty(&target->main, err));
+    if (target->data.file)
+        TRY(new_file_empty(&target->data, err));
+    const int rc =
+        format_find(target->create.format)->create(file, target->data.file, &target->spec, err);
+    if (rc == -EFBIG)
+        return qimg_fail(err, EFBIG,
+                         "The image size is too large for file format '%s' (try using a larger "
+                         "cluster size)",
+                         target->create.format);
+    return rc;
+}
+
+/* Preallocated clusters of a device show what the device had. */
+static bool new_image_reads_zero(const struct convert_target *target, bool on_device)
+{
+    return !target->has_backing && (target->spec.preallocation == PREALLOC_OFF || !on_device);
+}
+
+static int open_new_image(struct convert_target *target, struct qimg_error *err)
+{
+    const bool direct = is_direct(target->asked->target_cache);
+    const struct qimg_open_options how = {
+        .format = target->create.format,
+        .writable = true,
+        .cache = direct ? QIMG_CACHE_NONE : QIMG_CACHE_WRITEBACK,
     };
-    static const struct io_lock writer = { .uses = IO_PERM_CONSISTENT_READ | IO_PERM_WRITE };
-    const struct io_open_options how = open_options(options);
+    const struct io_file *storage = target->data.file ? target->data.file : target->main.file;
+    const bool on_device = storage->is_device;
 
-    int rc = io_file_open(target->context->engine, target->path, &how, &target->file);
-    if (rc < 0)
-        return open_failed(target, name, -rc, err);
-    TRY(lock(target, name, target->fresh ? creator : writer, err));
-    if (is_source(target->file, options)) {
-        (void)qimg_fail(err, EAGAIN, "Failed to get \"write\" lock");
-        (void)qimg_hint(err, "Is another process using the image [%s]?", name);
-        return in_target(target, name, err);
-    }
-    TRY(prepare(target, name, err));
-    return target->fresh ? lock(target, name, writer, err) : 0;
+    io_file_close(TAKE(target->data.file)); /* opened again, with the locks of a data file */
+    TRY(chain_open_file(target->context, target->asked->target, &how, TAKE(target->main.file),
+                        &target->image, err));
+    struct io_file *data_file = target->image->layers[0].image->data_file;
+    if (data_file)
+        data_file->options.no_flush = true; /* (1): until convert_target_complete() */
+    if (target->has_backing && target->image->layer_count > 1)
+        target->backing_end = target->image->layers[1].image->size;
+    target->reads_zero = new_image_reads_zero(target, on_device);
+    return 0;
 }
 
-/* Which format, by name or by the target's own description; a file's bytes are raw's. */
-static int find_format(const struct convert_target *target, const char *name,
-                       const struct format_ops **out, struct qimg_error *err)
+static int create_image(struct convert_target *target, struct qimg_error *err)
 {
-    *out = format_find(!name || strcmp(name, "file") == 0 ? "raw" : name);
-    if (!*out && target->fresh)
-        return create_refuse_format(name, err);
-    if (!*out)
-        return qimg_fail(err, EINVAL, "Unknown driver '%s'", name);
-    if (strcmp((*out)->name, "raw") != 0)
-        return qimg_fail(err, ENOTSUP,
-                         "Cannot convert to format '%s': only raw targets are supported",
-                         (*out)->name);
-    return 0;
+    struct qimg_image *backing = NULL;
+
+    int rc = create_options_resolve(&target->create, &target->spec, err);
+    if (rc == 0 && target->spec.data_file_name)
+        rc = new_file_place_data(&target->data, target->asked->target, target->spec.data_file_name,
+                                 err);
+    if (rc < 0)
+        return in_new(target, err);
+    if (target->spec.backing_name)
+        TRY(open_backing(target, &backing, err));
+    rc = take_files(target, backing, err);
+    if (rc == 0)
+        rc = make_image(target, err);
+    qimg_image_close(backing);
+    return rc < 0 ? in_new(target, err) : open_new_image(target, err);
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static int create_raw(struct convert_target *target, struct qimg_error *err)
+{
+    int rc = create_options_resolve(&target->create, &target->spec, err);
+    if (rc == 0)
+        rc = open_raw(target, err);
+    return rc < 0 ? in_new(target, err) : 0;
+}
+
+static int open_target(struct convert_target *target, struct qimg_error *err)
+{
+    TRY(convert_check_target(target, err));
+    if (!target->fresh)
+        return open_existing(target, err);
+    TRY(convert_check_format(target, format_find(target->create.format), err));
+    TRY(find_path(target, err));
+    return strcmp(target->create.format, "raw") == 0 ? create_raw(target, err)
+                                                     : create_image(target, err);
 }
 
 int convert_target_open(struct qimg_context *context, const struct qimg_convert_options *options,
                         uint64_t size, struct convert_target *out, struct qimg_error *err)
 {
-    const struct format_ops *format;
-    struct location where = { 0 };
-    int rc;
-
     *out = (struct convert_target){
+        .asked = options,
         .context = context,
+        .main = { .context = context, .name = options->target },
+        .data = { .context = context },
         .fresh = !options->no_create,
+        .backing_end = UINT64_MAX,
         .size = size,
         .durable = options->target_cache != QIMG_CACHE_UNSAFE || options->sync,
     };
-    rc = find_format(out, options->target_format, &format, err);
+    const int rc = open_target(out, err);
     if (rc < 0)
-        return out->fresh ? rc : in_target(out, options->target, err);
-    out->format = format->name;
-    TRY(read_options(options, size, &out->preallocation, err));
-    rc = resolve_name(context, options->target, options->target_image_opts, &where, err);
-    if (rc == 0 && where.format)
-        rc = find_format(out, where.format, &format, err);
-    if (rc == 0 && (where.raw_offset || where.has_raw_size))
-        rc = qimg_fail(err, ENOTSUP, "A target cannot be a part of a file (offset, size)");
-    out->path = TAKE(where.path);
-    location_release(&where);
-    if (rc == 0)
-        rc = open_file(out, options->target, options, err);
-    if (rc < 0) {
-        /* An older file is not ours to empty: somebody may hold its lock. */
-        const bool made = out->file && out->file->created;
-        convert_target_close(out, made);
-        return rc;
-    }
-    out->reads_zero = options->target_is_zero || (out->fresh && !out->file->is_device);
-    return 0;
+        convert_target_close(out, true);
+    return rc;
 }
 
-/* --- the end -------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 /* Space for what was not written, in one go or hole by hole: data stays as it is. */
 static int reserve(const struct convert_target *target)
 {
-    if (target->preallocation != PREALLOC_FALLOC || target->file->is_device)
+    if (target->spec.preallocation != PREALLOC_FALLOC || target->file->is_device)
         return 0;
     return io_allocate(target->file, (struct qimg_range){ .len = target->size });
 }
@@ -221,42 +307,69 @@ static int allocate_first_block(const struct convert_target *target)
     return io_write_exact(target->file, 0, zeros, min_u64(sizeof(zeros), target->size));
 }
 
+static int complete_raw(struct convert_target *target, struct qimg_error *err)
+{
+    const char *path = target->main.path;
+
+    if (target->file->is_device)
+        return 0;
+    int rc = reserve(target);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "%s: Could not preallocate data", path);
+    rc = allocate_first_block(target);
+    if (rc == 0)
+        rc = io_truncate(target->file, target->size);
+    return rc < 0 ? qimg_fail_errno(err, -rc, "%s: Could not resize file", path) : 0;
+}
+
+static int flush_failed(const struct convert_target *target, int rc, struct qimg_error *err)
+{
+    return rc < 0 ? qimg_fail_errno(err, -rc, "%s: Could not flush the file", target->asked->target)
+                  : 0;
+}
+
+/* The data file's bytes first, then the image's, then the head that makes it an image. */
+static int complete_image(const struct convert_target *target, struct qimg_error *err)
+{
+    const struct image *top = target->image->layers[0].image;
+    int rc = 0;
+
+    if (top->data_file) {
+        top->data_file->options.no_flush = !target->durable;
+        rc = io_sync(top->data_file);
+    }
+    if (rc == 0)
+        rc = io_release_head(top->file);
+    return flush_failed(target, rc, err);
+}
+
+int convert_target_finish(struct convert_target *target, struct qimg_error *err)
+{
+    return target->image ? chain_writing_end(target->image, err) : 0;
+}
+
 int convert_target_complete(struct convert_target *target, struct qimg_error *err)
 {
-    if (target->fresh && !target->file->is_device) {
-        int rc = reserve(target);
-        if (rc < 0)
-            return qimg_fail_errno(err, -rc, "%s: Could not preallocate data", target->path);
-        rc = allocate_first_block(target);
-        if (rc == 0)
-            rc = io_truncate(target->file, target->size);
-        if (rc < 0)
-            return qimg_fail_errno(err, -rc, "%s: Could not resize file", target->path);
-    }
+    if (target->fresh)
+        TRY(target->image ? complete_image(target, err) : complete_raw(target, err));
     if (!target->durable)
         return 0;
-    int rc = io_sync(target->file);
-    if (rc == 0 && target->file->created)
-        rc = io_sync_directory(target->context->engine, target->path);
-    if (rc < 0)
-        return qimg_fail_errno(err, -rc, "%s: Could not flush the file", target->path);
-    return 0;
+    if (target->file)
+        TRY(flush_failed(target, io_sync(target->file), err));
+    TRY(new_file_keep(&target->data, err));
+    return new_file_keep(&target->main, err);
 }
 
 void convert_target_close(struct convert_target *target, bool failed)
 {
-    if (target->file && failed && target->fresh) {
-        int rc = 0;
-        if (target->file->created)
-            rc = io_unlink(target->context->engine, target->path);
-        else if (!target->file->is_device)
-            rc = io_truncate(target->file, 0);
-        if (rc < 0)
-            context_note(target->context, QIMG_NOTE_WARNING,
-                         "%s: is incomplete and could not be taken away: %s", target->path,
-                         strerror(-rc));
+    if (target->image && failed && target->fresh)
+        chain_writing_abandon(target->image);
+    qimg_image_close(target->image);
+    if (failed) {
+        new_file_discard(&target->data);
+        new_file_discard(&target->main);
     }
-    io_file_close(target->file);
-    free(target->path);
+    new_file_release(&target->data);
+    new_file_release(&target->main);
     *target = (struct convert_target){ 0 };
 }

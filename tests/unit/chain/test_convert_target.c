@@ -26,11 +26,43 @@ static const struct {
       "x",
       -EINVAL,
       "Could not open 'out': Unknown driver 'nosuch'" },
-    { "not a target",
-      { .target = "out", .target_format = "qcow2" },
+    { "an overlay of raw",
+      { .target = "out", .backing_name = "a", .backing_format = "raw" },
+      NULL,
+      -EINVAL,
+      "Backing file not supported for file format 'raw'" },
+    { "an overlay without format",
+      { .target = "out", .target_format = "qcow2", .backing_name = "a" },
+      NULL,
+      -EINVAL,
+      "Use of backing file requires explicit backing format" },
+    { "an overlay of nothing",
+      { .target = "out", .target_format = "qcow2", .backing_name = "nox", .backing_format = "raw" },
+      "x",
+      -ENOENT,
+      "Could not open 'out': Could not open backing file: "
+      "Could not open 'nox': No such file or directory" },
+    { "an overlay of itself",
+      { .target = "out", .target_format = "qcow2", .backing_name = "out", .backing_format = "raw" },
+      "x",
+      -EINVAL,
+      "out: error while converting qcow2: Error: Trying to create an image with the same "
+      "filename as the backing file" },
+    { "a compressed raw file",
+      { .target = "out", .compress = true },
       NULL,
       -ENOTSUP,
-      "Cannot convert to format 'qcow2': only raw targets are supported" },
+      "Compression not supported for this file format" },
+    { "a compressed raw file that is there",
+      { .target = "out", .compress = true, .no_create = true, .target_format = "raw" },
+      "x",
+      -ENOTSUP,
+      "Compression not supported for this file format" },
+    { "bitmaps of raw",
+      { .target = "out", .target_format = "qcow2", .bitmaps = true },
+      NULL,
+      -ENOTSUP,
+      "Source lacks bitmap support" },
     { "too small",
       { .target = "out", .no_create = true },
       "x",
@@ -134,4 +166,62 @@ Test(convert_target, preallocation_reserves_all_of_the_file)
         qimg_image_close(source);
         sim_rig_free(rig);
     }
+}
+
+/* Converts "a" into the image "out" on a machine that stops after @operations; false: it had
+ * enough of them. */
+static bool stops(struct sim_rig *rig, uint64_t operations)
+{
+    struct qimg_image *source = sim_rig_open(rig, "a", NULL);
+    const struct qimg_convert_options options = { .sources = &source,
+                                                  .source_count = 1,
+                                                  .target = "out",
+                                                  .target_format = "qcow2",
+                                                  .sparse_size = 4096 };
+    struct qimg_error err;
+
+    io_sim_stop_after(rig->engine, io_sim_operations(rig->engine) + operations);
+    const int rc = qimg_convert(rig->context, &options, &err);
+    qimg_image_close(source);
+    return rc < 0;
+}
+
+/* After a power cut "out" is whole, or it is no image at all. */
+static void expect_whole_or_nothing(struct sim_rig *rig, uint64_t seed, bool finished)
+{
+    struct io_engine *after, *before = rig->engine;
+    struct qimg_image *image = NULL;
+    struct qimg_error err;
+    char block[4096];
+
+    cr_assert_eq(io_sim_power_cut(before, &(struct io_sim_cut){ .seed = seed }, &after), 0);
+    rig->context->engine = after;
+    const struct qimg_open_options how = { .format = "qcow2" };
+    const int rc = qimg_image_open(rig->context, "out", &how, &image, &err);
+    cr_expect(rc == 0 || !finished, "%s", err.text);
+    if (rc == 0) {
+        cr_expect_eq(qimg_image_size(image), 6 * 4096u);
+        for (size_t i = 0; i < 6; i++) {
+            cr_assert_eq(qimg_image_read(image, i * 4096, block, sizeof(block), &err), 0);
+            cr_expect_eq(block[99], "ab\0c\0d"[i], "seed %lu, block %zu", (unsigned long)seed, i);
+        }
+        qimg_image_close(image);
+    }
+    rig->context->engine = before;
+    io_engine_free(after);
+}
+
+Test(convert_target, a_new_image_is_whole_or_nothing_after_a_power_cut)
+{
+    unsigned whole = 0;
+
+    for (uint64_t n = 1; whole == 0 && n < 200; n++) {
+        struct sim_rig *rig = sim_rig_new(&(struct io_sim_options){ .seed = n });
+        sim_rig_raw(rig, "a", "ab.c0d");
+        whole += !stops(rig, n);
+        for (uint64_t seed = 0; seed < 6; seed++)
+            expect_whole_or_nothing(rig, seed, whole > 0);
+        sim_rig_free(rig);
+    }
+    cr_expect_eq(whole, 1);
 }
