@@ -21,7 +21,7 @@ _qimg_options() {
         --output" ;;
     chain-verbs) echo "show verify seal audit" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
-        -U --force-share --output -q --quiet" ;;
+        -U --force-share --output -p --progress --progress=json -q --quiet" ;;
     commit) echo "$common -f --format --image-opts -t --cache -b --base -d --drop -r --rate-limit
         --dependants --break-dependants -p --progress --progress=json -q --quiet" ;;
     compare) echo "$common -f --a-format -F --b-format --image-opts -s --strict --all --output -T --cache -U --force-share -p --progress --progress=json -q --quiet" ;;
@@ -40,7 +40,7 @@ _qimg_options() {
         --target-format-options -s --size --output -U --force-share" ;;
     rebase) echo "$common -f --format --image-opts -t --cache -b --backing -B --backing-format
         -T --backing-cache -u --backing-unsafe -c --compress --plan --output -U --force-share -p --progress --progress=json -q --quiet" ;;
-    resize) echo "$common -f --format --image-opts --shrink --preallocation -q --quiet" ;;
+    resize) echo "$common -f --format --image-opts --shrink --preallocation -p --progress --progress=json -q --quiet" ;;
     snapshot) echo "$common -f --format --image-opts -U --force-share -l --list -c --create -a --apply -d --delete -q --quiet" ;;
     stream) echo "$common -f --format --image-opts -t --cache -b --base -c --compress --plan --output
         -r --rate-limit -p --progress --progress=json -q --quiet" ;;

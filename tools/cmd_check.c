@@ -11,12 +11,14 @@
 
 #include "args.h"
 #include "check_print.h"
+#include "job.h"
 #include "opt.h"
 
 struct check_args {
     const char *format, *cache, *undo, *undo_apply;
     enum qimg_check_fix fix;
     bool image_opts, force_share, json, quiet, explain;
+    enum progress_style progress_style;
 };
 
 static int set_repair(struct tool *tool, void *slot, const char *value)
@@ -51,6 +53,7 @@ static const struct opt_row rows[] = {
       offsetof(struct check_args, explain), NULL },
     OPT_SHARE_ROW(struct check_args),
     OPT_OUTPUT_ROW(struct check_args),
+    OPT_PROGRESS_ROW(struct check_args),
     OPT_QUIET_ROW(struct check_args),
     OPT_OBJECT_ROW,
     OPT_FILE_ROW,
@@ -58,6 +61,7 @@ static const struct opt_row rows[] = {
 };
 
 struct check_run {
+    struct job job; /* first: what the progress callback is called with */
     struct tool *tool;
     const struct check_args *args;
     struct qimg_image *image;
@@ -68,6 +72,7 @@ struct check_run {
 static void on_finding(void *user, const struct qimg_check_finding *finding)
 {
     struct check_run *run = user;
+    job_clear(&run->job);
     check_print_finding(run->tool, finding, run->args->explain);
     if (run->args->explain && run->args->json && check_findings_add(&run->findings, finding) < 0)
         run->lost = true;
@@ -81,6 +86,7 @@ static int check_once(struct check_run *run, enum qimg_check_fix fix,
         .undo_name = run->args->undo,
         .explain = run->args->explain,
         .finding = on_finding,
+        .progress = job_progress,
         .user = run,
     };
     return qimg_image_check(run->image, &options, result, err);
@@ -115,12 +121,11 @@ static int run_check(struct check_run *run, const char *name)
     struct qimg_error err;
     qimg_error_clear(&err);
     int rc = check_twice(run, &result, &err);
-    if (rc == -ENOTSUP) {
-        tool_fail_error(run->tool, "", &err);
-        return EXIT_CHECK_UNSUPPORTED;
+    if (rc < 0) {
+        job_fail(&run->job, &err, "'%s' is as it was before", name);
+        return rc == -ENOTSUP ? EXIT_CHECK_UNSUPPORTED : EXIT_FAILED;
     }
-    if (rc < 0)
-        return tool_fail_error(run->tool, "", &err);
+    job_complete(&run->job);
     if (run->args->json && !run->args->quiet)
         check_print_json(&result, name, qimg_image_format(run->image),
                          run->args->explain ? &run->findings : NULL);
@@ -150,7 +155,12 @@ static int open_and_check(struct tool *tool, const struct check_args *args, cons
     int code = args_open(tool, context, name, &options, &run.image);
     if (code != EXIT_DONE)
         return code;
-    code = run_check(&run, name);
+    job_begin(
+        &run.job, tool,
+        (struct progress_spec){
+            .style = args->progress_style, .quiet = args->quiet, .in_steps = true, .step = 1 });
+    job_start(&run.job);
+    code = job_end(&run.job, run_check(&run, name));
     check_findings_release(&run.findings);
     qimg_image_close(run.image);
     return code;
@@ -174,6 +184,8 @@ int cmd_check(struct tool *tool, int argc, char **argv)
         return tool->exit_code;
     if (count != 1)
         return tool_fail_usage(tool, "Expecting one image file name");
+    if (args.json && args.progress_style == PROGRESS_SHOWN)
+        return tool_fail_usage(tool, "-p does not go with --output=json; --progress=json does");
     if (args.undo && args.fix == QIMG_CHECK_FIX_NONE)
         return tool_fail_usage(tool, "--undo goes with --repair (-r)");
     if (args.undo_apply && args.fix != QIMG_CHECK_FIX_NONE)

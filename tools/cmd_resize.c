@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "args.h"
+#include "job.h"
 #include "opt.h"
 
 struct resize_args {
     const char *format, *preallocation;
     bool image_opts, shrink, quiet;
+    enum progress_style progress_style;
 };
 
 static const struct opt_row rows[] = {
@@ -21,6 +23,7 @@ static const struct opt_row rows[] = {
     { OPT_TEXT, 0, "preallocation", "PREALLOC",
       "what to do with space that is added: off, metadata, falloc, full",
       offsetof(struct resize_args, preallocation), NULL },
+    OPT_PROGRESS_ROW(struct resize_args),
     OPT_QUIET_ROW(struct resize_args),
     OPT_OBJECT_ROW,
     OPT_FILE_ROW,
@@ -63,22 +66,28 @@ static int new_size(const struct tool *tool, uint64_t now, struct change change,
 }
 
 static int resize_image(struct tool *tool, const struct resize_args *args, struct change change,
-                        struct qimg_image *image)
+                        struct qimg_image *image, struct job *job)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
-    struct qimg_resize_options options = { .shrink = args->shrink };
+    struct qimg_resize_options options = {
+        .shrink = args->shrink,
+        .progress = job_progress,
+        .user = job,
+    };
     if (new_size(tool, qimg_image_size(image), change, &options.size))
         return EXIT_FAILED;
     if (args->preallocation)
         (void)qimg_preallocation_parse(args->preallocation, &options.preallocation);
     const bool loses = options.size < qimg_image_size(image) && !args->shrink;
+    job_start(job);
     if (qimg_image_resize(image, &options, &err) == 0) {
+        job_complete(job);
         if (!args->quiet)
             puts("Image resized.");
         return EXIT_DONE;
     }
-    tool_fail_error(tool, "", &err);
+    job_fail(job, &err, "the image is as it was before");
     if (loses && !options.preallocation)
         tool_warn(tool, "Shrinking an image will delete all data beyond the shrunken image's end. "
                         "Before performing such an operation, make sure there is no important "
@@ -100,7 +109,11 @@ static int resize(struct tool *tool, const struct resize_args *args, const char 
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);
     if (code == EXIT_DONE) {
-        code = resize_image(tool, args, change, image);
+        struct job job;
+        job_begin(&job, tool,
+                  (struct progress_spec){
+                      .style = args->progress_style, .quiet = args->quiet, .step = 1 });
+        code = job_end(&job, resize_image(tool, args, change, image, &job));
         qimg_image_close(image);
     }
     qimg_context_free(context);

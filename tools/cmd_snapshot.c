@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "info_print.h"
+#include "job.h"
 #include "opt.h"
 
 struct action {
@@ -74,14 +75,16 @@ static int change(struct tool *tool, const struct action *action, struct qimg_im
 {
     struct qimg_error err;
     qimg_error_clear(&err);
+    struct job job; /* a signal waits for the end, which is not far */
     int rc = 0;
+    job_begin(&job, tool, (struct progress_spec){ 0 });
     if (action->letter == 'c')
         rc = qimg_snapshot_create(image, action->name, &err);
     else if (action->letter == 'a')
         rc = qimg_snapshot_apply(image, action->name, &err);
     else
         rc = qimg_snapshot_delete(image, action->name, &err);
-    return rc < 0 ? tool_fail_error(tool, "", &err) : EXIT_DONE;
+    return job_end(&job, rc < 0 ? tool_fail_error(tool, "", &err) : EXIT_DONE);
 }
 
 static int run(struct tool *tool, const struct snapshot_args *args, const char *file)

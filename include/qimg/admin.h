@@ -48,6 +48,8 @@ struct qimg_resize_options {
     uint64_t size;                         /* bytes; of qcow2 images a multiple of 512 */
     bool shrink;                           /* content past the new end may be lost */
     enum qimg_preallocation preallocation; /* of what is added */
+    qimg_progress_fn progress; /* told of what is preallocated by writing it; may be NULL */
+    void *user;
 };
 
 /* What is added reads as zeros, whatever lies below. */

@@ -6,6 +6,7 @@
 #define QIMG_CHECK_H
 
 #include "qimg/image.h"
+#include "qimg/jobs.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -46,7 +47,8 @@ struct qimg_check_options {
     const char *undo_name;
     bool explain; /* find the guest ranges too (walks the tables once more) */
     void (*finding)(void *user, const struct qimg_check_finding *finding); /* NULL = not told */
-    void *user;
+    qimg_progress_fn progress; /* NULL = not told. Counts tables; a repair that has begun goes on */
+    void *user;                /* of both */
 };
 
 struct qimg_check_result {

@@ -153,6 +153,8 @@ int qimg_image_resize(struct qimg_image *image, const struct qimg_resize_options
         return qimg_fail(err, ENOTSUP, "Image format driver does not support resize");
     struct resize_request request = chain_resize_request(image, options->size);
     request.preallocation = (enum preallocation)options->preallocation;
+    request.progress = options->progress;
+    request.progress_user = options->user;
     const int rc = admin->resize(top, &request, err);
     chain_admin_end(image);
     return rc;

@@ -56,6 +56,7 @@ int qimg_image_check(struct qimg_image *image, const struct qimg_check_options *
         .explain = options->explain,
         .undo = file ? &undo : NULL,
         .finding = options->finding,
+        .progress = options->progress,
         .user = options->user,
     };
     const int rc = top->ops->check(top, &request, result, err);

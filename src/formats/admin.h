@@ -31,7 +31,14 @@ struct resize_request {
     uint64_t backing_size;
     int (*read)(void *user, struct qimg_range guest, void *buf, struct qimg_error *err);
     void *user;
+    admin_progress_fn progress; /* may be NULL */
+    void *progress_user;
 };
+
+/* Storage for [range) of @file by writing zeros, told as progress. Returns 0, -ECANCELED or what
+ * writing failed with. */
+MUST_CHECK int admin_write_zeros(struct io_file *file, struct qimg_range range,
+                                 const struct resize_request *request);
 
 /* Features to be changed; what is not given stays. */
 struct amend_request {

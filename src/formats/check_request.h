@@ -14,6 +14,7 @@ struct check_request {
     bool explain;
     struct undo_log *undo;                                                 /* NULL = none is kept */
     void (*finding)(void *user, const struct qimg_check_finding *finding); /* may be NULL */
+    int (*progress)(void *user, uint64_t done, uint64_t total);            /* may be NULL */
     void *user;
 };
 

@@ -9,26 +9,11 @@
 #include "bits.h"
 #include "cleanup.h"
 
-#define WRITE_BYTES (2 * MiB)
-
 static const char *mode_name(enum preallocation mode)
 {
     static const char *const names[] = { "off", "metadata", "falloc", "full" };
 
     return names[mode];
-}
-
-static int fill_with_zeros(struct io_file *file, uint64_t from, uint64_t to)
-{
-    const size_t room = (size_t)min_u64(to - from, WRITE_BYTES);
-    AUTO_FREE uint8_t *zeros = io_buffer_new(room);
-
-    if (!zeros)
-        return -ENOMEM;
-    memset(zeros, 0, room);
-    for (uint64_t at = from; at < to; at += room)
-        TRY(io_write_exact(file, at, zeros, (size_t)min_u64(room, to - at)));
-    return 0;
 }
 
 static int resize_device(const struct image *image, const struct resize_request *r, uint64_t size,
@@ -55,8 +40,8 @@ static int preallocate(struct io_file *file, const struct resize_request *r, uin
         return qimg_fail(err, EINVAL, "Cannot use preallocation for shrinking files");
     if (r->size == from)
         return 0;
-    const int rc = full ? fill_with_zeros(file, from, r->size)
-                        : io_allocate(file, (struct qimg_range){ from, r->size - from });
+    const struct qimg_range added = { from, r->size - from };
+    const int rc = full ? admin_write_zeros(file, added, r) : io_allocate(file, added);
     if (rc < 0) {
         (void)!io_truncate(file, from);
         return qimg_fail_errno(err, -rc, "%s",

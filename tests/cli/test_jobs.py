@@ -13,7 +13,7 @@ import pytest
 from pylib import run
 
 MIB = 1 << 20
-SLOW = ("-r", "4M")  # with 4 MiB of data: a second
+SLOW = ("-r", "8M")  # with 4 MiB of data: half a second
 
 
 def source(directory, name="a.raw"):
@@ -206,3 +206,35 @@ def test_words_after_a_bar_begin_a_line(qimg_at, tmp_path):
     (tmp_path / "b.raw").write_bytes((tmp_path / "a.raw").read_bytes())
     said = on_terminal(qimg_at, "compare", "-p", "-f", "raw", "-F", "raw", "a.raw", "b.raw")
     assert said.endswith("\r\nImages are identical.\r\n") and " 100% [" in said
+
+
+# --- jobs of other commands -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command, unit", ((("check",), "steps"), (("check", "-r", "all"), "steps"),
+                                           (("resize", "--preallocation=full"), "bytes"),
+                                           (("amend", "-o", "refcount_bits=64"), "steps")))
+def test_commands_that_may_take_long_tell_too(qimg_at, command, unit):
+    qimg_at("create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "a", "4M").ok()
+    size = ("+8M",) if command[0] == "resize" else ()
+    told = qimg_at(*command, "--progress=json", "a", *size).ok()
+    objects = [json.loads(line) for line in told.err.splitlines() if line.startswith("{")]
+    assert objects[-1]["result"] == "done" and objects[-1]["job"] == command[0]
+    assert {o["unit"] for o in objects} == {unit}
+    assert objects[-1]["done"] == objects[-1]["total"] > 0
+    shown = qimg_at(*command, "-p", "a", *size).ok()
+    assert shown.out.startswith("    (0.00/100%)\r") and "(100.00/100%)\r" in shown.out
+
+
+def test_a_snapshot_is_taken_or_not(qimg_at, tmp_path):
+    """There is no half: a signal waits for the end of the command."""
+    qimg_at("create", "-q", "-f", "qcow2", "-o", "preallocation=metadata,cluster_size=512", "a",
+            "64M").ok()
+    for number in range(6):
+        process = start(qimg_at, "snapshot", "-c", f"s{number}", "a")
+        time.sleep(0.004 * number)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        names = re.findall(r"\ss\d\s", qimg_at("snapshot", "-l", "a").ok().out)
+        assert (f" s{number} " in "".join(names)) == (process.returncode == 0)
+        qimg_at("check", "a").ok()

@@ -113,12 +113,16 @@ static int look_before(struct check *c)
 
     c->res = &found;
     c->silent = true;
+    c->only_looks = true;
     c->fix_errors = false;
     const int rc = count_all(c);
     c->res = res;
     c->silent = false;
+    c->only_looks = false;
     c->fix_errors = fix_errors;
     c->rebuild = false;
+    if (rc == -ECANCELED)
+        return rc;
     if (rc < 0)
         return 0; /* the walk that counts meets it again, and tells */
     c->mendable = found.corruptions > 0;
@@ -202,6 +206,18 @@ static int mend_in_place(struct check *c, const struct qimg_check_result *before
     return check_compare(c, true, highest);
 }
 
+/* All tables once, or twice where something may be mended, and the active ones once more for
+ * their flags. What a rebuild walks again is not foreseen. */
+static void foresee_walks(struct check *c)
+{
+    const uint64_t active = c->q->header.l1_count;
+    uint64_t all = active;
+
+    for (size_t i = 0; i < c->snapshots.count; i++)
+        all += c->snapshots.items[i].l1_count;
+    c->to_walk = active + (c->fix_leaks ? 2 : 1) * all;
+}
+
 static int check_refcounts(struct check *c)
 {
     struct qimg_check_result before;
@@ -213,6 +229,7 @@ static int check_refcounts(struct check *c)
         c->res->check_errors++;
         return rc;
     }
+    foresee_walks(c);
     if (c->fix_leaks)
         TRY(look_before(c));
     TRY(count_all(c));

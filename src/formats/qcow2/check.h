@@ -91,6 +91,8 @@ struct check {
     uint64_t snapshots_off, snapshots_len;
     uint32_t snapshot_count, snapshots_cut;
 
+    bool only_looks;          /* whatever request->fix says: nothing was mended yet */
+    uint64_t walked, to_walk; /* entries of L1 tables, for progress */
     struct mender mender;
     uint64_t mends;            /* entries replaced while tables are walked */
     struct counts before;      /* mem of a walk before anything is mended */

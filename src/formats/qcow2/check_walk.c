@@ -101,6 +101,18 @@ static int visit(struct window *w, struct slot *slot)
     return rc < 0 ? walk->failed(c, rc) : walk->visit(c, &slot->table);
 }
 
+/* A check that only looks can be stopped, and so can a repair that has only looked so far. */
+static int show_progress(const struct check *c, uint64_t walked)
+{
+    const struct check_request *request = c->request;
+
+    if (!request->progress)
+        return 0;
+    const uint64_t done = min_u64(c->walked + walked, c->to_walk);
+    const bool stop = request->progress(request->user, done, c->to_walk) != 0;
+    return stop && (!c->fix_leaks || c->only_looks) ? -ECANCELED : 0;
+}
+
 static int run(struct window *w)
 {
     for (fill(w); w->seen < w->sent; fill(w)) {
@@ -109,7 +121,9 @@ static int run(struct window *w)
             io_queue_run(w->c->queue, 1);
         w->seen++;
         TRY(visit(w, slot));
+        TRY(show_progress(w->c, slot->table.l1_index));
     }
+    w->c->walked += w->walk->l1_count;
     return 0;
 }
 

@@ -19,8 +19,6 @@
 #include "cleanup.h"
 #include "tree.h"
 
-#define WRITE_BYTES (2 * MiB)
-
 struct resizing {
     struct qcow2 *q;
     const struct resize_request *request;
@@ -172,19 +170,6 @@ static int zero_tail(struct resizing *z)
 /* --- what is new -------------------------------------------------------------------------------
  */
 
-static int fill_with_zeros(struct io_file *file, struct qimg_range range)
-{
-    const size_t room = (size_t)min_u64(range.len, WRITE_BYTES);
-    AUTO_FREE uint8_t *zeros = io_buffer_new(room ? room : 1);
-
-    if (!zeros)
-        return -ENOMEM;
-    memset(zeros, 0, room);
-    for (uint64_t at = 0; at < range.len; at += room)
-        TRY(io_write_exact(file, range.off + at, zeros, (size_t)min_u64(room, range.len - at)));
-    return 0;
-}
-
 /* Storage for host bytes that are new to the file. */
 static int reserve(struct resizing *z, struct qimg_range host)
 {
@@ -193,7 +178,7 @@ static int reserve(struct resizing *z, struct qimg_range host)
     if (host.len == 0)
         return 0;
     if (z->request->preallocation == PREALLOC_FULL)
-        return fill_with_zeros(file, host);
+        return admin_write_zeros(file, host, z->request);
     if (z->request->preallocation == PREALLOC_FALLOC)
         return io_allocate(file, host);
     return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "qimg/admin.h"
+#include "qimg/check.h"
 #include "sim_rig.h"
 
 static struct qimg_image *open_writable(struct sim_rig *rig, const char *name, const char *format)
@@ -92,6 +93,64 @@ Test(chain_admin, size_and_map_of_the_open_image_follow)
     to = (struct qimg_resize_options){ .size = INT64_MAX };
     cr_expect_lt(qimg_image_resize(image, &to, &err), 0);
     cr_expect_str_eq(err.text, "offset(9223372036854775807) exceeds maximum(9223372035781033984)");
+    qimg_image_close(image);
+    sim_rig_free(rig);
+}
+
+struct telling {
+    unsigned calls, stop_at;
+    uint64_t last, total;
+};
+
+static int tell(void *user, uint64_t done, uint64_t total)
+{
+    struct telling *t = user;
+
+    cr_expect_geq(done, t->last);
+    t->last = done;
+    t->total = total;
+    return t->calls++ == t->stop_at;
+}
+
+Test(chain_admin, a_resize_that_is_stopped_leaves_the_image_as_it_was)
+{
+    struct sim_rig *rig = sim_rig_new(NULL);
+    struct qimg_error err;
+
+    create(rig, "disk");
+    sim_rig_raw(rig, "raw", "aa");
+    static const char *const formats[] = { "qcow2", "raw" };
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "raw" : "disk";
+        const uint64_t before = io_sim_size(rig->engine, name);
+        struct qimg_image *image = open_writable(rig, name, formats[i]);
+        const uint64_t size = qimg_image_size(image);
+        struct telling t = { .stop_at = 2 };
+        struct qimg_resize_options to = {
+            .size = 16 << 20, .preallocation = QIMG_PREALLOC_FULL, .progress = tell, .user = &t
+        };
+        qimg_error_clear(&err);
+        cr_expect_eq(qimg_image_resize(image, &to, &err), -ECANCELED, "%s", name);
+        cr_expect_eq(err.code, ECANCELED);
+        cr_expect_eq(qimg_image_size(image), size);
+        qimg_image_close(image);
+        if (i)
+            cr_expect_eq(io_sim_size(rig->engine, name), before);
+
+        image = open_writable(rig, name, formats[i]);
+        t = (struct telling){ .stop_at = UINT32_MAX };
+        cr_expect_eq(qimg_image_resize(image, &to, &err), 0, "%s: %s", name, err.text);
+        cr_expect_gt(t.calls, 4);
+        cr_expect_eq(t.total, (16 << 20) - size);
+        qimg_image_close(image);
+    }
+    struct qimg_check_result found;
+    const struct qimg_open_options how = { .check = true };
+    const struct qimg_check_options only_look = { .fix = QIMG_CHECK_FIX_NONE };
+    struct qimg_image *image;
+    cr_assert_eq(qimg_image_open(rig->context, "disk", &how, &image, &err), 0);
+    cr_expect_eq(qimg_image_check(image, &only_look, &found, &err), 0);
+    cr_expect_eq(found.corruptions + found.leaks + found.check_errors, 0);
     qimg_image_close(image);
     sim_rig_free(rig);
 }

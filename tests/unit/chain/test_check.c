@@ -122,3 +122,65 @@ Test(check, does_not_undo_onto_another_image)
     cr_expect_lt(qimg_check_undo(context, "a.qcow2", "a.qcow2", &err), 0);
     cr_expect_not_null(strstr(err.text, "not an undo file"), "%s", err.text);
 }
+
+struct telling {
+    unsigned calls, stop_at; /* 0 = never */
+    uint64_t last, total;
+};
+
+static int tell(void *user, uint64_t done, uint64_t total)
+{
+    struct telling *t = user;
+
+    cr_expect_geq(done, t->last);
+    cr_expect_leq(done, total);
+    t->last = done;
+    t->total = total;
+    return ++t->calls == t->stop_at;
+}
+
+/* Four L2 tables; one entry lacks its COPIED flag. */
+static int check_four_tables(enum qimg_check_fix fix, struct telling *t)
+{
+    static const struct build_cluster four[] = {
+        { .index = 0, .fill = 1 },
+        { .index = 64, .fill = 2 },
+        { .index = 128, .fill = 3 },
+        { .index = 192, .fill = 4, .shared = true },
+    };
+    static const struct build_qcow2 small = {
+        .size = 256 * 512, .cluster_bits = 9, .clusters = four, .cluster_count = 4
+    };
+    const struct qimg_open_options how = { .check = true, .writable = fix != QIMG_CHECK_FIX_NONE };
+    const struct qimg_check_options options = { .fix = fix, .progress = tell, .user = t };
+    struct qimg_check_result result;
+    struct qimg_image *image;
+
+    build_qcow2_file(&small, "four.qcow2");
+    cr_assert_eq(qimg_image_open(context, "four.qcow2", &how, &image, &err), 0, "%s", err.text);
+    const int rc = qimg_image_check(image, &options, &result, &err);
+    qimg_image_close(image);
+    return rc;
+}
+
+Test(check, progress_counts_up_through_all_its_walks)
+{
+    struct telling looked = { 0 }, mended = { 0 };
+
+    cr_expect_eq(check_four_tables(QIMG_CHECK_FIX_NONE, &looked), 0);
+    cr_expect_eq(looked.total, 2 * 4);
+    cr_expect_eq(looked.calls, 2 * 4);
+    cr_expect_eq(check_four_tables(QIMG_CHECK_FIX_ALL, &mended), 0);
+    cr_expect_eq(mended.total, 3 * 4);
+    cr_expect_eq(mended.calls, 3 * 4);
+}
+
+Test(check, it_can_be_stopped_until_it_mends)
+{
+    for (unsigned at = 1; at <= 8; at++) {
+        struct telling looks = { .stop_at = at }, mends = { .stop_at = at };
+        cr_expect_eq(check_four_tables(QIMG_CHECK_FIX_NONE, &looks), -ECANCELED, "at %u", at);
+        cr_expect_eq(check_four_tables(QIMG_CHECK_FIX_ALL, &mends), at <= 4 ? -ECANCELED : 0,
+                     "at %u", at);
+    }
+}
