@@ -84,14 +84,14 @@ static int pack(const struct pull_job *j, struct copy_slot *slot, struct copy_wr
 /* Together with its neighbour, unless one of them is packed. */
 static int add_write(struct copy_slot *slot, struct copy_write w)
 {
-    struct copy_write *last = slot->writes.items + slot->writes.count - 1;
+    struct copy_write *last =
+        slot->writes.count > 0 ? &slot->writes.items[slot->writes.count - 1] : NULL;
 
-    if (slot->writes.count > 0 && last->range.off + last->range.len == w.range.off &&
-        !last->data == !w.data && !last->packed_len && !w.packed_len) {
-        last->range.len += w.range.len;
-        return 0;
-    }
-    return copy_write_vec_push(&slot->writes, w);
+    if (!last || last->range.off + last->range.len != w.range.off || !last->data != !w.data ||
+        last->packed_len || w.packed_len)
+        return copy_write_vec_push(&slot->writes, w);
+    last->range.len += w.range.len;
+    return 0;
 }
 
 static int add_unit(const struct pull_job *j, struct copy_slot *slot, const struct unit *u,
