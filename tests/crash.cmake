@@ -30,8 +30,10 @@ foreach(share 0 1)
 endforeach()
 
 # Jobs over several images.
-qimg_crash_program(crash_commit)
-qimg_crash_test(crash_commit crash_commit)
+foreach(job commit pull)
+    qimg_test_program(crash_${job} crash/crash_${job}.c crash/job_rig.c ${crash_shared})
+    qimg_crash_test(crash_${job} crash_${job})
+endforeach()
 
 # Memory that runs out; real files, so none of the simulator is in it.
 qimg_test_program(crash_memory crash/crash_memory.c)

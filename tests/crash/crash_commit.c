@@ -14,14 +14,12 @@
 #include <string.h>
 
 #include "bits.h"
-#include "cleanup.h"
-#include "context.h"
+#include "job_rig.h"
 #include "judge.h"
 #include "meta.h"
 #include "qcow2_verify.h"
 #include "qimg/bitmap.h"
 #include "qimg/commit.h"
-#include "qimg/write.h"
 #include "states.h"
 
 #define STATES_FLOOR 840 /* distinct, over all pairs; three quarters of what was counted */
@@ -43,11 +41,6 @@ static const struct pair {
     { "4k on raw, grown", NULL, "4k", NULL, 100 * KiB, 160 * KiB, false },
 };
 
-struct content {
-    uint8_t *bytes; /* owned */
-    uint64_t size;
-};
-
 struct job {
     const struct pair *pair;
     struct qimg_context *context;
@@ -55,14 +48,6 @@ struct job {
     struct tape tape;
     struct qimg_error err;
 };
-
-static void must(int rc, const struct qimg_error *err)
-{
-    if (rc >= 0)
-        return;
-    fprintf(stderr, "crash_commit: %s\n", err->text);
-    abort();
-}
 
 /* --- the images --------------------------------------------------------------------------------
  */
@@ -87,46 +72,14 @@ static void create(struct job *j, const char *name, const char *cluster, uint64_
     must(qimg_create(j->context, name, &how, &j->err), &j->err);
 }
 
-static struct qimg_image *open_image(struct job *j, const char *name, bool writable)
+static const char *format_of(const struct job *j, const char *name)
 {
-    const bool raw = strcmp(name, "data") == 0 && !j->pair->base_cluster;
-    const struct qimg_open_options how = { .format = raw ? "raw" : "qcow2", .writable = writable };
-    struct qimg_image *image;
-
-    must(qimg_image_open(j->context, name, &how, &image, &j->err), &j->err);
-    return image;
+    return strcmp(name, "data") == 0 && !j->pair->base_cluster ? "raw" : "qcow2";
 }
 
-static void put(struct job *j, struct qimg_image *image, uint64_t off, uint64_t len, uint8_t fill)
+static struct qimg_image *open_image(const struct job *j, const char *name)
 {
-    AUTO_FREE uint8_t *buf = malloc(len);
-
-    if (!buf)
-        abort();
-    memset(buf, fill, len);
-    if (fill)
-        must(qimg_image_write(image, off, buf, len, &j->err), &j->err);
-    else
-        must(qimg_image_write_zeroes(image, off, len, 0, &j->err), &j->err);
-}
-
-static void finish(struct job *j, struct qimg_image *image)
-{
-    must(qimg_image_finish(image, &j->err), &j->err);
-    qimg_image_close(image);
-}
-
-static struct content read_all(struct job *j, const char *name)
-{
-    struct qimg_image *image = open_image(j, name, false);
-    const uint64_t size = qimg_image_size(image);
-    const struct content all = { malloc(size), size };
-
-    if (!all.bytes)
-        abort();
-    must(qimg_image_read(image, 0, all.bytes, size, &j->err), &j->err);
-    qimg_image_close(image);
-    return all;
+    return rig_open(j->context, name, format_of(j, name), true);
 }
 
 static void add_bitmap(struct job *j)
@@ -134,7 +87,7 @@ static void add_bitmap(struct job *j)
     const struct qimg_bitmap_action add = { .verb = QIMG_BITMAP_ADD,
                                             .name = "b",
                                             .granularity = 4096 };
-    struct qimg_image *base = open_image(j, "data", true);
+    struct qimg_image *base = open_image(j, "data");
 
     must(qimg_image_change_bitmaps(base, &add, 1, &j->err), &j->err);
     qimg_image_close(base);
@@ -143,47 +96,21 @@ static void add_bitmap(struct job *j)
 static void fill_images(struct job *j)
 {
     const uint64_t unit = j->pair->top_size / 40;
-    struct qimg_image *base = open_image(j, "data", true);
+    struct qimg_image *base = open_image(j, "data");
 
-    put(j, base, 0, 10 * unit, 0xb1);
-    put(j, base, 14 * unit, 6 * unit, 0xb2);
-    finish(j, base);
+    rig_put(base, 0, 10 * unit, 0xb1);
+    rig_put(base, 14 * unit, 6 * unit, 0xb2);
+    rig_finish(base);
     if (j->pair->bitmap)
         add_bitmap(j);
-    struct qimg_image *top = open_image(j, "disk", true);
-    put(j, top, unit, 2 * unit, 0x71);
-    put(j, top, 5 * unit, 3 * unit, 0);
-    put(j, top, 12 * unit + 512, 1024, 0x72);
-    put(j, top, 16 * unit, unit, 0x73);
-    put(j, top, 30 * unit, 5 * unit, 0x74);
-    put(j, top, j->pair->top_size - 512, 512, 0x75);
-    finish(j, top);
-}
-
-/* The machine is off; what is durable is there again. */
-static struct io_engine *after_cut(struct io_engine *engine, enum io_sim_survivors survivors,
-                                   uint64_t seed)
-{
-    const struct io_sim_cut cut = { .survivors = survivors, .seed = seed };
-    struct io_engine *after;
-
-    if (io_sim_power_cut(engine, &cut, &after) < 0)
-        abort();
-    return after;
-}
-
-/* A context whose files are @engine's, which it takes over. */
-static struct qimg_context *context_on(struct io_engine *engine)
-{
-    const struct qimg_context_options how = { .threads = 1 };
-    struct qimg_context *context;
-    struct qimg_error err;
-
-    must(qimg_context_new(&how, &context, &err), &err);
-    io_engine_free(context->engine);
-    context->engine = engine;
-    engine->workers = context->workers;
-    return context;
+    struct qimg_image *top = open_image(j, "disk");
+    rig_put(top, unit, 2 * unit, 0x71);
+    rig_put(top, 5 * unit, 3 * unit, 0);
+    rig_put(top, 12 * unit + 512, 1024, 0x72);
+    rig_put(top, 16 * unit, unit, 0x73);
+    rig_put(top, 30 * unit, 5 * unit, 0x74);
+    rig_put(top, j->pair->top_size - 512, 512, 0x75);
+    rig_finish(top);
 }
 
 static void job_open(struct job *j, const struct pair *pair)
@@ -197,11 +124,9 @@ static void job_open(struct job *j, const struct pair *pair)
     create(j, "data", pair->base_cluster, pair->base_size);
     create(j, "disk", pair->top_cluster, pair->top_size);
     fill_images(j);
-    engine = after_cut(j->context->engine, IO_SIM_ALL, 1);
-    qimg_context_free(j->context);
-    j->context = context_on(engine);
-    j->base = read_all(j, "data");
-    j->top = read_all(j, "disk");
+    settle(&j->context);
+    j->base = rig_read(j->context, "data", format_of(j, "data"));
+    j->top = rig_read(j->context, "disk", "qcow2");
 }
 
 static void job_close(struct job *j)
