@@ -19,7 +19,9 @@ _qimg_options() {
     chain-audit) echo "-h --help $gate --policy --policy-file --expect --formats --max-size
         --max-file-size --max-tables --max-read --max-expansion --allow --note --reject --list
         --output" ;;
-    chain-verbs) echo "show verify seal audit" ;;
+    chain-fix) echo "-h --help $gate -f --format --set-format --relocate --pick --relative
+        --absolute --apply --output" ;;
+    chain-verbs) echo "show verify seal audit fix" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -p --progress --progress=json -q --quiet" ;;
     commit) echo "$common -f --format --image-opts -t --cache -b --base -d --drop -r --rate-limit

@@ -15,6 +15,7 @@
 #include "qimg/doctor.h"
 #include "qimg/error.h"
 #include "qimg/fingerprint.h"
+#include "qimg/fix.h"
 #include "qimg/image.h"
 #include "qimg/info.h"
 #include "qimg/jobs.h"

@@ -58,6 +58,12 @@ void fingerprint_time(const struct layer *layer, struct fingerprint *out);
 MUST_CHECK int fingerprint_content(struct qimg_image *image, qimg_progress_fn progress, void *user,
                                    uint8_t out[DIGEST_BYTES], struct qimg_error *err);
 
+/* --- seal.c -------------------------------------------------------------------------------- */
+
+/* The record of the image, which is open for writing, with size, time and identity as they are now;
+ * its content digest stays. 0 also where there is none. */
+MUST_CHECK int fingerprint_renew(struct qimg_image *image, struct qimg_error *err);
+
 /* --- fingerprint_check.c ------------------------------------------------------------------- */
 
 /* One reference: the image that keeps a record, and its open backing file. */

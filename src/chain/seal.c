@@ -183,6 +183,21 @@ int qimg_image_unseal(struct qimg_image *image, struct qimg_error *err)
     return top->fingerprint ? write_record(image, NULL, &seal, err) : 0;
 }
 
+int fingerprint_renew(struct qimg_image *image, struct qimg_error *err)
+{
+    const struct image *top = image->layers[0].image;
+    const struct backing_seal seal = { .name = top->backing_name, .format = top->backing_format };
+    AUTO(child_release) struct child child = { 0 };
+    struct fingerprint f;
+
+    if (!top->fingerprint || fingerprint_decode(top->fingerprint, top->fingerprint_len, &f) < 0)
+        return 0;
+    TRY(child_open(image, &child, err));
+    TRY(fingerprint_measure(&child.layer, &f, err));
+    fingerprint_describe(&f, top->backing_name, top->backing_format);
+    return write_record(image, &f, &seal, err);
+}
+
 /* --- comparing ----------------------------------------------------------------------------------
  */
 
