@@ -21,7 +21,7 @@ endif()
 # The tool takes small libraries from their archives where there are any: `info` runs for a
 # millisecond, a third of which is the dynamic linker's work on them.
 option(QIMG_TOOL_ARCHIVES "Link the tool with static libraries where they are installed" ON)
-set(tool_libs Threads::Threads $<$<BOOL:${QIMG_ISAL}>:PkgConfig::ISAL>)
+set(tool_libs Threads::Threads ${CMAKE_DL_LIBS})
 foreach(pair crypto=PkgConfig::CRYPTO jansson=PkgConfig::JANSSON
         uring=PkgConfig::URING zstd=PkgConfig::ZSTD z=ZLIB::ZLIB)
     string(REPLACE "=" ";" pair ${pair})

@@ -24,9 +24,6 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/qimgConfig.cmake
         ${CMAKE_CURRENT_BINARY_DIR}/qimgConfigVersion.cmake DESTINATION ${package_dir})
 
 set(pc_requires_private "liburing zlib libzstd jansson libcrypto")
-if(QIMG_ISAL)
-    string(APPEND pc_requires_private " libisal")
-endif()
 # Relative to the file itself, so that the tree may be moved (and --prefix be given to --install).
 set(pc_prefix ${CMAKE_INSTALL_PREFIX})
 if(NOT IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR})

@@ -268,7 +268,7 @@ int qimg_chain_libvirt(const struct qimg_chain *chain, const struct qimg_libvirt
                        char **out, const char **needs_new, struct qimg_error *err)
 {
     struct xml xml = { 0 };
-    size_t count;
+    size_t count = 0;
     *needs_new = NULL;
     TRY(count_certain(chain, options->partial, &count, err));
     const int rc = put_chain(&xml, chain, count, needs_new, err);

@@ -11,7 +11,8 @@
 #include "format.h"
 #include "qimg/options.h"
 
-/* Of options that tune QEMU's caches, what must fit the image (resolve_tuning.h). All zero: none. */
+/* Of options that tune QEMU's caches, what must fit the image (resolve_tuning.h). All zero: none.
+ */
 struct tuning {
     uint64_t l2_entry_size, refcount_cache; /* bytes */
     bool has_l2_entry_size;
@@ -34,7 +35,7 @@ struct location {
     bool has_raw_size;
     bool offset_as_text, size_as_text; /* given as strings, and shown so */
     bool read_only, force_share;
-    bool direct;   /* cache.direct=on */
+    bool direct; /* cache.direct=on */
     struct tuning tuning;
     bool embedded; /* the name was json:, or named its protocol */
 };

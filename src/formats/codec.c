@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Picks the decoder. Deflate goes through ISA-L where it was built in: up to twice zlib's speed
+ * Picks the decoder. Deflate goes through ISA-L where there is one: up to twice zlib's speed
  * on data that it has not just decoded.
  */
 #include "codec.h"

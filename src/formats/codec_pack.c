@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Picks the compressor. Its output is part of the image: the same input and level give the same
- * bytes in every build, but for the fast levels of deflate where ISA-L was not built in.
+ * bytes everywhere, but for the fast levels of deflate where there is no ISA-L.
  */
 #include "codec.h"
 

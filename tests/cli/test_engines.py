@@ -59,3 +59,17 @@ def test_asking_for_a_refused_io_uring_says_so(image):
     result = run.ours(image).under("--no-io-uring")("--engine=io_uring", "convert", "-T", "none",
                                                     "-O", "raw", "a.qcow2", "out.raw")
     result.failed("io_uring", "--engine=threads")
+
+
+def test_zlib_serves_where_isa_l_is_not_installed(image):
+    """Fast deflate is ISA-L's where it can be loaded, and looks different."""
+    without = image / "no-isal"
+    without.mkdir()
+    (without / "libisal.so.2").touch()
+    tools = {"with": run.ours(image), "without": run.ours(image).environ(LD_LIBRARY_PATH=without)}
+    for name, tool in tools.items():
+        tool("convert", "-c", "-O", "qcow2", "--compression-level=1", "real", name).ok()
+        tool("convert", "-O", "raw", "packed.qcow2", f"{name}.raw").ok()
+        assert (image / f"{name}.raw").read_bytes() == (image / "real").read_bytes()
+        run.qemu_img(image)("compare", name, "real").ok()
+    assert (image / "with").read_bytes() != (image / "without").read_bytes()
