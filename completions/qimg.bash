@@ -34,6 +34,7 @@ _qimg_options() {
         -m --parallel -W --oob-writes -C --copy-range-offloading --sync -p --progress --progress=json -q --quiet" ;;
     create) echo "$common -f --format -o --options -b --backing -B --backing-format -u --backing-unsafe
         --fingerprint --fingerprint-content --sync -q --quiet" ;;
+    dd) echo "$common -f --format --image-opts -O --output-format -U --force-share" ;;
     info) echo "$common -f --format --image-opts --backing-chain -U --force-share -t --cache --limits --output" ;;
     io) echo "$common -c --cmd -f --format --image-opts -r --read-only -n --nocache -t --cache -U --force-share
         -m --misalign -s --snapshot -C --copy-on-read -k --native-aio -i --aio -d --discard -T --trace -V --version" ;;
@@ -75,7 +76,7 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        amend | bitmap | chain | check | commit | compare | convert | create | info | io | map | measure | rebase | resize | snapshot | stream)
+        amend | bitmap | chain | check | commit | compare | convert | create | dd | info | io | map | measure | rebase | resize | snapshot | stream)
             command=$word
             if [[ $command == chain && $((i + 1)) -lt $COMP_CWORD && ${COMP_WORDS[i + 1]} != -* ]]; then
                 command=chain-${COMP_WORDS[i + 1]}
@@ -92,7 +93,7 @@ _qimg() {
     elif [[ $command == chain ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options chain-verbs)" -- "$cur"; compgen -f -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check commit compare convert create info io map measure rebase resize snapshot stream" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check commit compare convert create dd info io map measure rebase resize snapshot stream" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")

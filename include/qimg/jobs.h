@@ -18,6 +18,8 @@ typedef int (*qimg_progress_fn)(void *user, uint64_t done, uint64_t total);
 struct qimg_convert_options {
     struct qimg_image *const *sources; /* read one after the other */
     size_t source_count;
+    const struct qimg_range *range; /* only these bytes of the one source, within it; NULL = all */
+    bool dd_words;                  /* errors are told in the words of qemu-img's dd */
     const char *target;
     const char *target_format;         /* NULL = raw; with target_image_opts: as they say */
     const struct qimg_option *options; /* -o */

@@ -21,14 +21,22 @@
 
 #define DEFAULT_WINDOW 8
 
+int convert_fail(const struct convert *c, int code, bool writing, uint64_t off,
+                 struct qimg_error *err)
+{
+    if (c->options->dd_words)
+        return qimg_fail_errno(err, code, "error while %s image file",
+                               writing ? "writing to output" : "reading from input");
+    return qimg_fail_errno(err, code, "error while %s at byte %llu",
+                           writing ? "writing" : "reading", (unsigned long long)off);
+}
+
 static int finish_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_error *err)
 {
-    (void)job;
     if (slot->result == 0)
         return 0;
-    return qimg_fail_errno(err, -slot->result, "error while %s at byte %llu",
-                           slot->write_failed ? "writing" : "reading",
-                           (unsigned long long)slot->failed_off);
+    return convert_fail((const struct convert *)job, -slot->result, slot->write_failed,
+                        slot->failed_off, err);
 }
 
 /* --- the job -------------------------------------------------------------------------------- */
@@ -154,10 +162,11 @@ int qimg_convert(struct qimg_context *context, const struct qimg_convert_options
     struct convert c = { .job.context = context, .options = options };
 
     assert(options->parallel <= 16 && options->sparse_size % SECTOR == 0);
+    assert(!options->range || options->source_count == 1);
     for (size_t s = 0; s < options->source_count; s++)
-        if (!add_fits(c.size, convert_source_size(options->sources[s]), &c.size))
+        if (!add_fits(c.size, convert_source_part(options, options->sources[s]).len, &c.size))
             return qimg_fail(err, EFBIG, "The sources are too large together");
-    TRY(convert_target_open(context, options, c.size, &c.target, err));
+    TRY(convert_target_open(context, options, align_up(c.size, SECTOR), &c.target, err));
 
     const int rc = run(&c, err);
     convert_target_close(&c.target, rc < 0);

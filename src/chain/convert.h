@@ -34,11 +34,19 @@ struct convert {
     uint64_t base;
     uint64_t settled_until; /* what becomes of bytes of the target before it is `settled` */
     enum fate settled;
-    uint64_t step;        /* bytes planned since the last step of the progress */
+    uint64_t step; /* bytes planned since the last step of the progress */
 };
 
 /* QEMU sees whole sectors; the last one is filled up with zeros. */
 uint64_t convert_source_size(const struct qimg_image *image);
+
+/* What of @image is copied. */
+struct qimg_range convert_source_part(const struct qimg_convert_options *options,
+                                      const struct qimg_image *image);
+
+/* Reading (else: writing) failed at @off. Fills @err, returns -code. */
+int convert_fail(const struct convert *c, int code, bool writing, uint64_t off,
+                 struct qimg_error *err);
 
 /* Puts the plan at its beginning. */
 void convert_plan_restart(struct convert *c);

@@ -26,6 +26,12 @@ uint64_t convert_source_size(const struct qimg_image *image)
     return align_up(image->size, SECTOR);
 }
 
+struct qimg_range convert_source_part(const struct qimg_convert_options *options,
+                                      const struct qimg_image *image)
+{
+    return options->range ? *options->range : (struct qimg_range){ 0, convert_source_size(image) };
+}
+
 /* --- the place -------------------------------------------------------------------------------- */
 
 static void start_source(struct convert *c)
@@ -33,8 +39,11 @@ static void start_source(struct convert *c)
     if (c->source == c->options->source_count)
         return;
     struct qimg_image *image = c->options->sources[c->source];
-    copy_cursor_init(&c->cursor, image, convert_source_size(image));
+    const struct qimg_range part = convert_source_part(c->options, image);
+    copy_cursor_init(&c->cursor, image, range_end(part));
+    c->cursor.at = part.off;
     c->cursor.salvage = c->job.salvage;
+    c->base -= part.off; /* modulo 2^64: target_off() brings it back */
 }
 
 /* Goes to the next source where this one is at its end; false: that was the last. */
@@ -66,6 +75,8 @@ static int status_failed(const struct convert *c, int code, struct qimg_error *e
 {
     if (err->code)
         context_note(c->job.context, QIMG_NOTE_DEBUG, "%s", err->text);
+    if (c->options->dd_words)
+        return convert_fail(c, code, false, c->cursor.at, err);
     return qimg_fail_errno(err, code, "error while reading block status at offset %llu",
                            (unsigned long long)c->cursor.at);
 }

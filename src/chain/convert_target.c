@@ -19,6 +19,8 @@
 /* Puts QEMU's prefix before the reason in @err. */
 static int in_new(const struct convert_target *target, struct qimg_error *err)
 {
+    if (target->asked->dd_words)
+        return qimg_within(err, "%s: error while creating output image", target->asked->target);
     return qimg_within(err, "%s: error while converting %s", target->asked->target,
                        target->create.format);
 }

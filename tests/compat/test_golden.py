@@ -21,7 +21,6 @@ GOLDEN = Path(__file__).parent / "golden"
 
 LATER = {  # pattern of what qimg does not do yet: (why, cases without any part of ours)
     r"qemu-img bench": ("measures", 2),
-    r"qemu-img dd": ("copies by blocks", 2),
     r"qemu-img rebase -b (?:base\.qcow2 -F|\"\" | top|nox)": ("copies clusters", 1),
     r"qemu-img convert (?=.*-O qcow2)(?!-C|-O qcow2 -B base.qcow2 top)": ("writes qcow2", 1),
 }
