@@ -153,9 +153,10 @@ void workers_submit_list(struct workers *pool, struct work *first)
         run_all(first);
         return;
     }
-    for (unsigned i = 0; i < count && i < pool->idle; i++)
+    const unsigned wake = count < pool->idle ? count : pool->idle;
+    pthread_mutex_unlock(&pool->lock); /* or who is woken would wait for it at once */
+    for (unsigned i = 0; i < wake; i++)
         pthread_cond_signal(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
 }
 
 void workers_submit(struct workers *pool, struct work *work)

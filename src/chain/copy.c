@@ -21,6 +21,7 @@
 #include "copy_sink.h"
 #include "copy_worker.h"
 #include "run_read.h"
+#include "workers.h"
 
 struct window {
     struct copy_job *job;
@@ -448,13 +449,16 @@ static int retire(struct window *w, struct qimg_error *err)
     return 0;
 }
 
-/* How many completions to wait for. Workers have the other half of the window to go on with
- * meanwhile; waking for each slot would cost more than it gains. */
+/* How many completions to wait for. Workers go on with one slot each meanwhile, or with the other
+ * half of the window; waking for each slot would cost more than it gains. */
 static unsigned worth_waking(const struct window *w)
 {
     const uint64_t under_way = w->planned - w->finished;
 
-    return w->in_worker && under_way > 2 ? (unsigned)under_way / 2 : 1;
+    if (!w->in_worker || under_way <= 2)
+        return 1;
+    const uint64_t left = min_u64(workers_count(w->job->context->workers), under_way / 2);
+    return (unsigned)(under_way - left);
 }
 
 /* The job's loop: returns 0 when all is finished, 1 when finish() said so, or a failure. */

@@ -97,10 +97,10 @@ static struct io_request *threads_reap(struct io_queue *base, unsigned min)
     struct posix_queue *queue = posix_queue(base);
 
     threads_submit(base);
-    posix_queue_take_back(queue, false);
+    posix_queue_take_back(queue, 0);
     threads_submit(base);
     while (queue->ready.count < min && queue->hand.away > 0) {
-        posix_queue_take_back(queue, true);
+        posix_queue_take_back(queue, min - queue->ready.count);
         threads_submit(base);
     }
     return posix_queue_ready(queue);
@@ -113,7 +113,7 @@ static void threads_free(struct io_queue *base)
     request_list_init(&queue->staged); /* never submitted: nothing happens to them */
     request_list_init(&queue->staged_calls);
     while (queue->hand.away > 0)
-        posix_queue_take_back(queue, true);
+        posix_queue_take_back(queue, 1);
     posix_queue_release(queue);
     free(queue);
 }

@@ -321,7 +321,7 @@ static bool arm_event(struct uring_queue *queue)
     if (hand->event < 0)
         hand->event = eventfd(0, EFD_CLOEXEC);
     if (hand->event < 0) {
-        posix_queue_take_back(&queue->base, true);
+        posix_queue_take_back(&queue->base, 1);
         return false;
     }
     if (!queue->event_armed) {
@@ -338,7 +338,7 @@ static bool arm_event(struct uring_queue *queue)
 static void wait_for(struct uring_queue *queue, unsigned want)
 {
     if (queue->in_ring == 0) {
-        posix_queue_take_back(&queue->base, true);
+        posix_queue_take_back(&queue->base, 1);
         return;
     }
     if (queue->base.hand.away == 0)
@@ -367,7 +367,7 @@ static struct io_request *uring_reap(struct io_queue *base, unsigned min)
     for (;;) {
         stage(queue);
         drain(queue);
-        posix_queue_take_back(common, false);
+        posix_queue_take_back(common, 0);
         stage(queue);
         const unsigned ready = common->ready.count;
         if (ready >= min || common->under_way + common->hand.away == 0)
@@ -389,7 +389,7 @@ static void uring_free(struct io_queue *base)
     while (common->under_way + common->hand.away > 0) {
         wait_for(queue, 1);
         drain(queue);
-        posix_queue_take_back(common, false);
+        posix_queue_take_back(common, 0);
     }
     ring_exit(queue);
     posix_queue_release(common);

@@ -15,7 +15,8 @@ void handover_init(struct handover *hand)
     request_list_init(&hand->done);
     atomic_init(&hand->done_count, 0);
     hand->event = -1;
-    hand->sleeping = hand->armed = false;
+    hand->armed = false;
+    hand->wanted = 0;
     hand->away = 0;
 }
 
@@ -48,7 +49,7 @@ static void run(struct work *work)
     pthread_mutex_lock(&hand->lock);
     request_list_push(&hand->done, request);
     atomic_store_explicit(&hand->done_count, hand->done.count, memory_order_relaxed);
-    if (hand->sleeping)
+    if (hand->wanted && hand->done.count >= hand->wanted)
         pthread_cond_signal(&hand->wake);
     if (hand->armed)
         count_up(hand->event);
@@ -91,14 +92,15 @@ unsigned handover_take(struct handover *hand, struct request_list *out)
     return count;
 }
 
-unsigned handover_wait(struct handover *hand, struct request_list *out)
+unsigned handover_wait(struct handover *hand, unsigned min, struct request_list *out)
 {
-    assert(hand->away > 0);
+    assert(min > 0);
+    assert(min <= hand->away);
     pthread_mutex_lock(&hand->lock);
-    hand->sleeping = true;
-    while (hand->done.count == 0)
+    hand->wanted = min;
+    while (hand->done.count < min)
         pthread_cond_wait(&hand->wake, &hand->lock);
-    hand->sleeping = false;
+    hand->wanted = 0;
     const unsigned count = take_locked(hand, out);
     pthread_mutex_unlock(&hand->lock);
     return count;

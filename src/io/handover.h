@@ -13,7 +13,7 @@ struct handover {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct request_list done; /* under lock */
-    bool sleeping;            /* under lock: the queue's thread waits for wake */
+    unsigned wanted;          /* under lock: the queue's thread sleeps until so many are done */
     bool armed;               /* under lock: ... for event */
     int event;                /* eventfd, -1 = none */
     atomic_uint done_count;   /* of done, to be read without the lock */
@@ -30,8 +30,8 @@ void handover_send(struct handover *hand, struct workers *pool, struct request_l
 /* Adds what is done to @out without waiting; returns how many. */
 unsigned handover_take(struct handover *hand, struct request_list *out);
 
-/* The same, waiting until at least one is done. Something must be away. */
-unsigned handover_wait(struct handover *hand, struct request_list *out);
+/* The same, waiting until at least @min are done, which must be away. Nobody is woken before. */
+unsigned handover_wait(struct handover *hand, unsigned min, struct request_list *out);
 
 /* Has the next completion count up event. False: something is done already. */
 bool handover_arm(struct handover *hand);

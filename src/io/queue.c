@@ -94,7 +94,7 @@ void posix_queue_send_calls(struct posix_queue *queue)
         handover_send(&queue->hand, queue->base.engine->workers, &queue->staged_calls);
 }
 
-void posix_queue_take_back(struct posix_queue *queue, bool wait)
+void posix_queue_take_back(struct posix_queue *queue, unsigned min)
 {
     struct request_list done;
     unsigned finished = 0;
@@ -102,8 +102,8 @@ void posix_queue_take_back(struct posix_queue *queue, bool wait)
     if (queue->hand.away == 0)
         return;
     request_list_init(&done);
-    if (wait)
-        handover_wait(&queue->hand, &done);
+    if (min > 0)
+        handover_wait(&queue->hand, min < queue->hand.away ? min : queue->hand.away, &done);
     else
         handover_take(&queue->hand, &done);
     for (const struct io_request *r = done.first; r; r = r->next)

@@ -32,8 +32,8 @@ void posix_queue_add(struct io_queue *base, struct io_request *request);
 /* Hands the staged calls to the workers. */
 void posix_queue_send_calls(struct posix_queue *queue);
 
-/* Takes back what the pools have done; waits for at least one if asked to. */
-void posix_queue_take_back(struct posix_queue *queue, bool wait);
+/* Takes back what the pools have done, waiting for at least @min; all, where fewer are away. */
+void posix_queue_take_back(struct posix_queue *queue, unsigned min);
 
 /* The list of what is complete, which starts anew. */
 struct io_request *posix_queue_ready(struct posix_queue *queue);
