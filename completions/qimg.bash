@@ -21,7 +21,8 @@ _qimg_options() {
         --output" ;;
     chain-fix) echo "-h --help $gate -f --format --set-format --relocate --pick --relative
         --absolute --apply --output" ;;
-    chain-verbs) echo "show verify seal audit fix" ;;
+    chain-graph) echo "-h --help $gate --dependants --output" ;;
+    chain-verbs) echo "show verify graph seal audit fix" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -p --progress --progress=json -q --quiet" ;;
     commit) echo "$common -f --format --image-opts -t --cache -b --base -d --drop -r --rate-limit
@@ -53,6 +54,7 @@ _qimg_options() {
 # What may stand behind an option; fails where it is a file or free text.
 _qimg_values() {
     case $1:$2 in
+    chain-graph:--output) echo "human json dot svg" ;;
     chain-show:--output) echo "human json dot libvirt" ;;
     *:--output) echo "human json" ;;
     check:-r | check:--repair) echo "leaks all" ;;

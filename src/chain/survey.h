@@ -8,6 +8,7 @@
 #include "gate.h"
 #include "qimg/chain.h"
 #include "resolve.h"
+#include "survey_stat.h"
 #include "table.h"
 #include "vec.h"
 #include "writers.h"
@@ -62,9 +63,6 @@ MUST_CHECK int survey_look(struct qimg_survey *survey, const struct look *look, 
  * not there, is no file or device, or cannot be read. */
 MUST_CHECK int survey_content(const struct qimg_survey *survey, const char *path,
                               const char **format);
-
-/* What the file system says of @path, following symbolic links. 0 or a negative errno. */
-MUST_CHECK int survey_stat(const char *path, struct qimg_chain_file *out);
 
 /* The textual absolute form of @path. NULL: no memory. */
 char *survey_absolute(const struct qimg_survey *survey, const char *path);

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "survey.h"
+#include "survey_stat.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
 

@@ -49,6 +49,8 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/chain/new_file.c": "tests/unit/chain/test_create.c, test_convert_target.c",
     "src/chain/packers.c": "tests/compat/test_convert_image.py: the same bytes, levels",
     "src/chain/read.c": "tests/unit/chain/test_queue.c, tests/stress/stress_read.c",
+    "src/chain/graph.c": "tests/cli/test_chain_graph.py",
+    "src/chain/graph_scan.c": "tests/cli/test_chain_graph.py",
     "src/chain/libvirt.c": "tests/cli/test_chain_show.py, by libvirt itself",
     "src/chain/remote.c": "tests/unit/chain/test_survey.c",
     "src/chain/remote_read.c": "tests/cli/test_chain_show.py, by libvirt itself",
