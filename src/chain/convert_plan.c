@@ -222,11 +222,24 @@ static void account(struct convert *c, struct copy_slot *slot, uint64_t run_len,
     c->step = 0;
 }
 
+/* What the file system may copy is whole blocks of the target: the rest of @run is another piece.
+ */
+static uint64_t offload_len(const struct convert *c, const struct run *run, uint64_t len)
+{
+    const uint64_t off = target_off(c), unit = c->grow;
+
+    if (!c->job.offload || !c->job.image || run->kind != RUN_DATA)
+        return len;
+    if (!is_aligned(off, unit))
+        return min_u64(len, align_up(off, unit) - off);
+    return len > unit ? align_down(len, unit) : len;
+}
+
 /* 1: the slot has it; 0: the slot is full. */
 static int plan_fetch(struct convert *c, struct copy_slot *slot, const struct run *run,
                       uint64_t len, struct qimg_error *err)
 {
-    const uint64_t taken = take_len(c, slot, run, len);
+    const uint64_t taken = take_len(c, slot, run, offload_len(c, run, len));
     const uint64_t off = target_off(c);
 
     if (taken == 0)

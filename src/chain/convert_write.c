@@ -41,7 +41,7 @@ static int push_data(const struct convert *c, struct copy_slot *slot, const stru
     struct copy_write *last =
         slot->writes.count ? &slot->writes.items[slot->writes.count - 1] : NULL;
 
-    if (c->grow > 1 && last && last->data && last->range.off >= all->off &&
+    if (c->grow > 1 && last && last->data && !last->lender && last->range.off >= all->off &&
         last->range.off + last->range.len >= begin) {
         last->range.len = max_u64(last->range.len, end - last->range.off);
         return 0;
@@ -80,6 +80,19 @@ static int split_part(const struct convert *c, struct copy_slot *slot, const str
     return 0;
 }
 
+static bool is_here(const struct copy_piece *piece)
+{
+    return !piece->done && !piece->lent;
+}
+
+/* What the file system is to copy is not looked at: zeros in it are data, as in QEMU. */
+static int push_lent(struct copy_slot *slot, const struct copy_piece *piece)
+{
+    return push(slot, (struct copy_write){ .range = { piece->off, piece->run.len },
+                                           .data = piece->buf,
+                                           .lender = piece });
+}
+
 /* The pieces from @first on whose bytes follow each other in the target: returns the index behind
  * the last. */
 static size_t area_end(const struct copy_slot *slot, size_t first, struct area *area)
@@ -88,7 +101,7 @@ static size_t area_end(const struct copy_slot *slot, size_t first, struct area *
     size_t end = first + 1;
 
     *area = (struct area){ pieces[first].off, pieces[first].run.len, pieces[first].buf };
-    while (!pieces[first].done && end < slot->pieces.count && !pieces[end].done &&
+    while (is_here(&pieces[first]) && end < slot->pieces.count && is_here(&pieces[end]) &&
            pieces[end].off == area->off + area->len)
         area->len += pieces[end++].run.len;
     return end;
@@ -104,7 +117,9 @@ static int write_plain(const struct convert *c, struct copy_slot *slot)
         struct area area;
 
         end = area_end(slot, i, &area);
-        if (slot->pieces.items[i].done)
+        if (slot->pieces.items[i].lent)
+            TRY(push_lent(slot, &slot->pieces.items[i]));
+        if (!is_here(&slot->pieces.items[i]))
             continue;
         if (merge) {
             TRY(split_part(c, slot, &area, (struct qimg_range){ area.off, area.len }));

@@ -42,6 +42,7 @@ struct copy_piece {
     uint64_t off; /* in the job's space: the target's offset, say */
     uint8_t *buf;
     bool done; /* copied by the file system: nothing to transform or to write */
+    bool lent; /* not read: transform() may write it by copy_write.lender alone */
 };
 
 /* Bytes to write: @data is NULL where the target shall read as zeros. Into an image also one
@@ -50,7 +51,8 @@ struct copy_piece {
 struct copy_write {
     struct qimg_range range;
     const uint8_t *data;
-    uint32_t packed_len; /* 0 = not packed */
+    uint32_t packed_len;             /* 0 = not packed */
+    const struct copy_piece *lender; /* a lent piece that is these bytes; data is its buf */
 };
 
 DEFINE_VEC(copy_piece_vec, struct copy_piece)
@@ -128,7 +130,8 @@ struct copy_job {
     bool direct;              /* some file of the job is open with O_DIRECT */
     bool any_order;           /* writes to @target need not start in guest order */
     bool salvage;             /* what cannot be read becomes zeros, sector by sector */
-    bool offload;             /* DATA runs may go to @target by the file system's own copying */
+    bool offload;             /* DATA runs may be copied by the file system itself; in workers */
+    uint64_t offload_unit;    /* into @image: in multiples of this; a power of two */
     uint64_t rate_limit;      /* bytes of work per second; 0 = none */
     qimg_progress_fn progress;
     void *user;

@@ -52,6 +52,12 @@ static struct chain_write *fill_change(struct copy_slot *slot, size_t i)
         .may_unmap = !slot->job->keep_space,
         .user = slot,
     };
+    if (w->lender) {
+        const struct copy_piece *piece = w->lender;
+        change->from = layer_data_file(&piece->image->layers[piece->run.layer]);
+        change->from_off = piece->run.host_off;
+        change->from_failed = &slot->job->offload_failed;
+    }
     return change;
 }
 

@@ -33,7 +33,7 @@ void copy_slot_fail_read(struct copy_slot *slot, size_t piece, int result)
 
 static bool continues(const struct copy_piece *a, const struct copy_piece *b)
 {
-    return !b->done && b->run.kind == RUN_DATA && b->image == a->image &&
+    return !b->done && !b->lent && b->run.kind == RUN_DATA && b->image == a->image &&
            b->run.layer == a->run.layer && b->run.host_off == a->run.host_off + a->run.len &&
            b->buf == a->buf + a->run.len;
 }
@@ -88,29 +88,36 @@ static int read_all(struct copy_slot *slot)
         struct run merged;
 
         end = copy_group(slot, i, &merged);
-        if (piece->done || (end > i + 1 && run_read(piece->image, &merged, piece->buf) == 0))
+        if (piece->done || piece->lent ||
+            (end > i + 1 && run_read(piece->image, &merged, piece->buf) == 0))
             continue;
         TRY(copy_pieces_read(slot, i, end));
     }
     return 0;
 }
 
-/* Lets the file system copy what it can; one refusal ends the attempts, silently as in QEMU. */
+/* Lets the file system copy what it can; one refusal ends the attempts, silently as in QEMU. Into
+ * an image that must wait for a place: such pieces are lent to the write. */
+static void offload_piece(struct copy_job *job, struct copy_piece *piece)
+{
+    struct io_file *source = layer_data_file(&piece->image->layers[piece->run.layer]);
+
+    if (job->image)
+        piece->lent = is_aligned(piece->off | piece->run.len, job->offload_unit);
+    else if (io_copy_range(source, piece->run.host_off, job->target,
+                           (struct qimg_range){ piece->off, piece->run.len }) == 0)
+        piece->done = true;
+    else
+        atomic_store(&job->offload_failed, true);
+}
+
 static void offload_all(struct copy_slot *slot)
 {
     struct copy_job *job = slot->job;
 
-    for (size_t i = 0; i < slot->pieces.count && !atomic_load(&job->offload_failed); i++) {
-        struct copy_piece *piece = &slot->pieces.items[i];
-        if (piece->run.kind != RUN_DATA)
-            continue;
-        struct io_file *source = layer_data_file(&piece->image->layers[piece->run.layer]);
-        if (io_copy_range(source, piece->run.host_off, job->target,
-                          (struct qimg_range){ piece->off, piece->run.len }) == 0)
-            piece->done = true;
-        else
-            atomic_store(&job->offload_failed, true);
-    }
+    for (size_t i = 0; i < slot->pieces.count && !atomic_load(&job->offload_failed); i++)
+        if (slot->pieces.items[i].run.kind == RUN_DATA)
+            offload_piece(job, &slot->pieces.items[i]);
 }
 
 static int write_all(struct copy_slot *slot)
@@ -134,7 +141,7 @@ static bool make_writes(struct copy_slot *slot)
 
     if (atomic_load(&job->stopped))
         return false;
-    if (job->offload && job->target)
+    if (job->offload)
         offload_all(slot);
     if (read_all(slot) < 0)
         return false;

@@ -59,6 +59,12 @@ struct chain_write {
     void *user;
     struct qimg_error *err; /* told why; may be NULL */
 
+    /* Without queue: the bytes lie in @from, and the file system may copy them, until it refuses
+     * once and sets *from_failed; @buf is the room to read them into then. NULL: in @buf. */
+    struct io_file *from;
+    uint64_t from_off;
+    atomic_bool *from_failed;
+
     /* Set at completion. */
     int result; /* 0 or -errno, the first failure's */
 

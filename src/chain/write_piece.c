@@ -318,12 +318,38 @@ static int run_edge(const struct write_piece *piece, uint64_t guest_off,
     return old.len ? read_old(piece->write->image, old, bytes) : 0;
 }
 
+/* The bytes between the edges lie in another file: 1 where the file system copied them, else 0, and
+ * they are in the buffer. */
+static int borrow(struct write_piece *piece, struct io_file *file, uint64_t at)
+{
+    const struct chain_write *write = piece->write;
+    const struct write_plan *plan = &piece->plan;
+    const uint64_t from_off = write->from_off + (plan->guest.off - write->range.off);
+    const bool alone = edge_len(&plan->head) + edge_len(&plan->tail) == 0;
+
+    if (!write->from)
+        return 0;
+    if (alone && !atomic_load(write->from_failed)) {
+        if (io_copy_range(write->from, from_off, file,
+                          (struct qimg_range){ at, plan->guest.len }) == 0)
+            return 1;
+        atomic_store(write->from_failed, true);
+    }
+    return io_read_exact(write->from, from_off, (uint8_t *)(uintptr_t)middle_of(piece),
+                         plan->guest.len, NULL);
+}
+
 static int run_bytes(struct write_piece *piece)
 {
     const struct write_plan *plan = &piece->plan;
     struct io_file *file = layer_data_file(layer_of(piece));
     uint64_t at = plan->host_off + layer_of(piece)->window_off;
     uint8_t *head, *tail;
+    const int borrowed = borrow(piece, file, at);
+
+    TRY(borrowed);
+    if (borrowed)
+        return 0;
 
     if (plan->in_place && !middle_of(piece))
         return io_zero(file, (struct qimg_range){ at, plan->guest.len }, false);
