@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Crash states, faults at every operation, failing allocations: programs over the simulator.
-set(crash_shared disk tape view judge states scene scenes_write scenes_bitmap scenes_verb play)
+set(crash_shared disk tape view judge states scene scenes_write scenes_bitmap scenes_verb
+    scenes_head play)
 list(TRANSFORM crash_shared PREPEND crash/)
 list(TRANSFORM crash_shared APPEND .c)
 
@@ -22,6 +23,7 @@ endforeach()
 # Each barrier is left out in turn, and must be missed.
 qimg_crash_program(crash_barriers)
 target_link_options(crash_barriers PRIVATE -Wl,--wrap=io_sync)
+target_compile_definitions(crash_barriers PRIVATE QIMG_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 qimg_crash_test(crash_barriers crash_barriers)
 
 qimg_crash_program(crash_faults)

@@ -72,6 +72,8 @@ static void judge_cut(struct run *run, const struct attempt *a, struct stage *st
     static const enum io_sim_survivors survivors[] = { IO_SIM_NONE, IO_SIM_RANDOM };
 
     for (size_t i = 0; i < ARRAY_COUNT(survivors); i++) {
+        if (survivors[i] == IO_SIM_RANDOM && a->scene->whole)
+            continue;
         const struct io_sim_cut cut = { .survivors = survivors[i], .seed = a->at };
         struct io_engine *after;
         if (io_sim_power_cut(stage->engine, &cut, &after) < 0)

@@ -149,6 +149,7 @@ static uint64_t try_seed(struct run *run, const struct scene *scene, const struc
     const struct states_how how = {
         .random = run->is_long ? 300 : 8,
         .tears = run->is_long ? 0 : 15,
+        .whole = scene->whole,
         .seed = seed,
         .sample = sample,
         .user = run,

@@ -99,6 +99,10 @@ static bool judge_view(struct judge *judge, const struct disk *disk, const struc
                      disk->files[1].size, view->size);
     if (judge->atomic)
         return whole(judge, view, tape, span);
+    if (view->stale_features &&
+        (view->size != old->size || memcmp(view->bytes, old->bytes, view->size) != 0))
+        return wrong(judge, "autoclear bits %#" PRIx64 " stand over changed content",
+                     view->stale_features);
     if (!by_sector(judge, view, tape, span))
         return false;
     const int64_t at = judge->verb ? -1 : view_unrecorded(view, disk, old->bytes, old->size);

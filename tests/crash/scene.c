@@ -48,13 +48,20 @@ static void must(int rc, const char *what)
 
 const struct scene *scene_at(size_t index)
 {
-    if (index < write_scene_count)
-        return &write_scenes[index];
-    index -= write_scene_count;
-    if (index < bitmap_scene_count)
-        return &bitmap_scenes[index];
-    index -= bitmap_scene_count;
-    return index < verb_scene_count ? &verb_scenes[index] : NULL;
+    const struct {
+        const struct scene *scenes;
+        size_t count;
+    } lists[] = { { write_scenes, write_scene_count },
+                  { bitmap_scenes, bitmap_scene_count },
+                  { verb_scenes, verb_scene_count },
+                  { head_scenes, head_scene_count } };
+
+    for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
+        if (index < lists[i].count)
+            return &lists[i].scenes[index];
+        index -= lists[i].count;
+    }
+    return NULL;
 }
 
 /* --- the image -------------------------------------------------------------------------------- */

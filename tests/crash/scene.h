@@ -35,15 +35,16 @@ struct stage {
 
 struct scene {
     const char *name;
-    bool verb;                                 /* takes the image from one version to another ... */
-    bool atomic;                               /* ... at once */
+    bool verb;   /* takes the image from one version to another ... */
+    bool atomic; /* ... at once */
+    bool whole;  /* ... by a write that must not be torn (docs/formats/qcow2.md) */
     bool (*fits)(const struct layout *layout); /* NULL: all */
     int (*prepare)(struct stage *stage);       /* further content; NULL = none */
     int (*run)(struct stage *stage);
 };
 
-extern const struct scene write_scenes[], bitmap_scenes[], verb_scenes[];
-extern const size_t write_scene_count, bitmap_scene_count, verb_scene_count;
+extern const struct scene write_scenes[], bitmap_scenes[], verb_scenes[], head_scenes[];
+extern const size_t write_scene_count, bitmap_scene_count, verb_scene_count, head_scene_count;
 
 /* All scenes, one behind the other; NULL behind the last. */
 const struct scene *scene_at(size_t index);

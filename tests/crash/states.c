@@ -109,7 +109,7 @@ static void tear_last(struct search *s)
 {
     const struct disk_change *last = s->pending.items[s->pending.count - 1];
 
-    if (last->op != IO_SIM_WRITE)
+    if (last->op != IO_SIM_WRITE || s->how->whole)
         return;
     const size_t count = sectors_of(last);
     const size_t step = s->how->tears && count > s->how->tears ? count / s->how->tears : 1;
@@ -127,7 +127,7 @@ static void some_at_random(struct search *s, uint8_t *chosen)
     const struct disk_change *last = s->pending.items[count - 1];
 
     for (unsigned n = 0; n < s->how->random && !done(s); n++) {
-        const bool torn = last->op == IO_SIM_WRITE && (draw(s) & 1);
+        const bool torn = last->op == IO_SIM_WRITE && (draw(s) & 1) && !s->how->whole;
         for (size_t i = 0; i < count; i++)
             chosen[i] = draw(s) & 1;
         for (size_t i = 0; torn && i < sectors_of(last); i++)

@@ -14,6 +14,7 @@
 struct states_how {
     unsigned random; /* such states a moment */
     unsigned tears;  /* at most so many places to tear one write; 0 = all */
+    bool whole;      /* no write is torn */
     uint64_t seed;
     const void *without; /* syncs of this site are taken as not made; NULL = none */
     bool stop;           /* at the first that is wrong */

@@ -148,12 +148,14 @@ static int take(struct view *view, struct image *image, struct backing backing, 
     if (rc < 0)
         return qimg_fail(err, -rc, "the disk cannot be read");
     view->size = image->size;
+    view->stale_features = qcow2_of(image)->header.autoclear & ~QCOW2_AUTOCLEAR_KNOWN;
     str_printf(&view->text, "backing %s %s\n", image->backing_name ? image->backing_name : "-",
                image->backing_format ? image->backing_format : "-");
     if (with_header) {
         const struct qcow2_header *h = &qcow2_of(image)->header;
-        str_printf(&view->text, "version %u refcounts %u compatible %" PRIx64 "\n", h->version,
-                   h->refcount_order, h->compatible);
+        str_printf(&view->text, "version %u refcounts %u compatible %" PRIx64 " data file %s\n",
+                   h->version, h->refcount_order, h->compatible,
+                   image->data_file_name ? image->data_file_name : "-");
         TRY(tell_bitmaps(view, qcow2_of(image), err));
     }
     return tell_snapshots(view, image, backing, err);

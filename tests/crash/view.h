@@ -18,7 +18,8 @@ struct backing {
 struct view {
     uint8_t *bytes; /* owned */
     uint64_t size;
-    struct str text; /* the backing file's name, snapshots and hashes of their contents */
+    uint64_t stale_features; /* autoclear bits that we do not know */
+    struct str text;         /* the backing file's name, snapshots and hashes of their contents */
 };
 
 /* Opens the image and reads all of it. @with_header: the text tells of version, features and

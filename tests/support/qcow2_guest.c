@@ -245,6 +245,7 @@ int guest_discard(struct guest *g, struct qimg_range range)
         uint64_t done;
         TRY(g->image->ops->write->discard(g->image, range, &done, &g->err));
         const struct qimg_range part = { range.off, done };
+        memset(g->attempt + part.off, 0, part.len); /* where it cannot be read, who knows */
         TRY(guest_read(g, part, g->model + part.off));
         memcpy(g->attempt + part.off, g->model + part.off, part.len);
         range.off += part.len;

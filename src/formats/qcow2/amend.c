@@ -85,20 +85,6 @@ static int set_lazy(struct qcow2 *q, bool lazy, struct qimg_error *err)
     return rc < 0 ? change_failed(rc, err) : qcow2_reload(q, err);
 }
 
-static int write_head(struct qcow2 *q, struct qcow2_head *head)
-{
-    uint8_t sector[QCOW2_SECTOR];
-
-    TRY(qcow2_head_plan(head));
-    TRY(qcow2_head_stage(head));
-    if (!head->flips) {
-        TRY(qcow2_head_write_whole(head));
-        return io_sync(q->image.file);
-    }
-    qcow2_head_sector(head, sector);
-    return qcow2_flip_header(q, &head->header, sector);
-}
-
 static int set_data_file(struct qcow2 *q, const struct amend_request *r, struct qimg_error *err)
 {
     AUTO(qcow2_head_release) struct qcow2_head head = { .q = q, .header = q->header };
@@ -109,7 +95,9 @@ static int set_data_file(struct qcow2 *q, const struct amend_request *r, struct 
         head.header.autoclear &= ~QCOW2_AUTOCLEAR_DATA_FILE_RAW;
     head.set_data_file = r->data_file != NULL;
     head.data_file = r->data_file && *r->data_file ? r->data_file : NULL;
-    const int rc = write_head(q, &head);
+    int rc = qcow2_head_plan(&head);
+    if (rc == 0)
+        rc = qcow2_head_write(&head);
     return rc < 0 ? change_failed(rc, err) : qcow2_reload(q, err);
 }
 

@@ -23,21 +23,6 @@
 /* --- the header alone --------------------------------------------------------------------------
  */
 
-/* Writes what @head plans; durable on return. Where one sector cannot hold the change, all of the
- * head is written at once (docs/formats/qcow2.md tells when, and what a torn write leaves). */
-static int write_head(struct qcow2 *q, struct qcow2_head *head)
-{
-    uint8_t sector[QCOW2_SECTOR];
-
-    TRY(qcow2_head_stage(head));
-    if (!head->flips) {
-        TRY(qcow2_head_write_whole(head));
-        return io_sync(q->image.file);
-    }
-    qcow2_head_sector(head, sector);
-    return qcow2_flip_header(q, &head->header, sector);
-}
-
 static int change_failed(int rc, const char *what, struct qimg_error *err)
 {
     return qimg_fail_errno(err, -rc, "%s", what);
@@ -148,7 +133,7 @@ int qcow2_amend_upgrade(struct qcow2 *q, struct qimg_error *err)
     }
     rc = qcow2_head_plan(&v.head);
     if (rc == 0)
-        rc = write_head(q, &v.head);
+        rc = qcow2_head_write(&v.head);
     return rc < 0 ? change_failed(rc, what, err) : qcow2_reload(q, err);
 }
 

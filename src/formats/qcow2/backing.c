@@ -35,22 +35,6 @@
 #include "head.h"
 #include "meta.h"
 
-static int write_out(const struct qcow2_head *head)
-{
-    struct io_file *file = head->q->image.file;
-    uint8_t sector[QCOW2_SECTOR];
-
-    assert(head->q->writable);
-    TRY(qcow2_head_stage(head)); /* (1) */
-    if (head->flips) {
-        qcow2_head_sector(head, sector);
-        TRY(io_write_exact(file, 0, sector, sizeof(sector))); /* (2) */
-    } else {
-        TRY(qcow2_head_write_whole(head));
-    }
-    return io_sync(file);
-}
-
 static int check_request(const struct qcow2 *q, const char *name, const char *format)
 {
     if (name && (q->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW))
@@ -75,7 +59,7 @@ static int change_head(struct qcow2_head *head, struct qcow2 *q, bool flip_only,
     if (rc == 0 && flip_only && !head->flips)
         rc = -ENOSPC;
     if (rc == 0)
-        rc = write_out(head);
+        rc = qcow2_head_write(head);
     if (rc < 0)
         return qimg_fail(err, -rc, "%s", strerror(-rc));
     qcow2_head_adopt(head, q);

@@ -20,7 +20,7 @@
 #include "bitmap_store.h"
 #include "checked.h"
 #include "cleanup.h"
-#include "meta.h"
+#include "meta_internal.h"
 
 int bitmap_edit_plan_head(const struct bitmap_edit *edit, struct qcow2_head *head,
                           struct qimg_error *err)
@@ -62,10 +62,11 @@ static int flip(struct bitmap_edit *edit, struct qcow2_head *head, struct qimg_e
 /* --- behind sector 0 -----------------------------------------------------------------------------
  */
 
-static int write_durably(struct qcow2 *q, uint64_t off, const void *buf, size_t len)
+/* Durable before the next header sector is written. */
+static int write_behind(struct qcow2 *q, uint64_t off, const void *buf, size_t len)
 {
-    TRY(io_write_exact(q->image.file, off, buf, len));
-    return io_sync(q->image.file);
+    q->meta->unsynced = true;
+    return io_write_exact(q->image.file, off, buf, len);
 }
 
 static int clear_bit(struct qcow2 *q, struct qimg_error *err)
@@ -103,7 +104,7 @@ static int move_name(struct qcow2 *q, uint64_t end, struct qimg_error *err)
     if (at + len > qcow2_cluster_size(q))
         return failed(-ENOSPC, err);
     if (q->image.backing_name) {
-        const int rc = write_durably(q, at, q->image.backing_name, strlen(q->image.backing_name));
+        const int rc = write_behind(q, at, q->image.backing_name, strlen(q->image.backing_name));
         if (rc < 0)
             return failed(rc, err);
     }
@@ -121,9 +122,11 @@ static int append(struct qcow2 *q, uint64_t at, const uint8_t *data)
     store_be32(bytes, QCOW2_EXT_BITMAPS);
     store_be32(bytes + 4, QCOW2_EXT_BITMAPS_BYTES);
     memcpy(bytes + QCOW2_EXT_HEADER_BYTES, data, QCOW2_EXT_BITMAPS_BYTES);
-    TRY(write_durably(q, at + QCOW2_EXT_HEADER_BYTES, bytes + QCOW2_EXT_HEADER_BYTES,
-                      sizeof(bytes) - QCOW2_EXT_HEADER_BYTES));
-    return write_durably(q, at, bytes, QCOW2_EXT_HEADER_BYTES);
+    TRY(write_behind(q, at + QCOW2_EXT_HEADER_BYTES, bytes + QCOW2_EXT_HEADER_BYTES,
+                     sizeof(bytes) - QCOW2_EXT_HEADER_BYTES));
+    /* The old end marker goes only when there is another one. */
+    TRY(meta_barrier(q, META_LINKS_BEFORE_HEADER));
+    return write_behind(q, at, bytes, QCOW2_EXT_HEADER_BYTES);
 }
 
 static int write_extension(struct qcow2 *q, const struct qcow2_bitmaps_ext *ext,
@@ -140,7 +143,7 @@ static int write_extension(struct qcow2 *q, const struct qcow2_bitmaps_ext *ext,
             return failed(-ENOSPC, err);
         TRY(move_name(q, end, err));
     }
-    const int rc = is_there ? write_durably(q, at + QCOW2_EXT_HEADER_BYTES, data, sizeof(data))
+    const int rc = is_there ? write_behind(q, at + QCOW2_EXT_HEADER_BYTES, data, sizeof(data))
                             : append(q, at, data);
     return rc < 0 ? failed(rc, err) : 0;
 }

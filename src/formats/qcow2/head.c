@@ -331,7 +331,7 @@ void qcow2_head_sector(const struct qcow2_head *head, uint8_t sector[QCOW2_SECTO
                min_u64(head->name_len, SECTOR - head->name_off));
 }
 
-int qcow2_head_write_whole(const struct qcow2_head *head)
+static int write_whole(const struct qcow2_head *head)
 {
     const uint64_t name_end = head->staged ? 0 : head->name_off + head->name_len;
     const size_t len = (size_t)max_u64(SECTOR, max_u64(head->len, name_end));
@@ -343,4 +343,20 @@ int qcow2_head_write_whole(const struct qcow2_head *head)
     if (head->name_len && !head->staged)
         memcpy(buf + head->name_off, head->name, head->name_len);
     return io_write_exact(head->q->image.file, 0, buf, len);
+}
+
+int qcow2_head_write(const struct qcow2_head *head)
+{
+    struct io_file *file = head->q->image.file;
+    uint8_t sector[SECTOR];
+
+    assert(head->q->writable);
+    TRY(qcow2_head_stage(head)); /* (1) */
+    if (head->flips) {
+        qcow2_head_sector(head, sector);
+        TRY(io_write_exact(file, 0, sector, sizeof(sector))); /* (2) */
+    } else {
+        TRY(write_whole(head));
+    }
+    return io_sync(file);
 }

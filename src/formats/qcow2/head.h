@@ -54,8 +54,8 @@ MUST_CHECK int qcow2_head_stage(const struct qcow2_head *head);
 /* (2) */
 void qcow2_head_sector(const struct qcow2_head *head, uint8_t sector[QCOW2_SECTOR]);
 
-/* Instead of (2) where it does not flip: all bytes at once, not synced. */
-MUST_CHECK int qcow2_head_write_whole(const struct qcow2_head *head);
+/* (1), then (2), or all bytes at once where it does not flip. Durable on return. */
+MUST_CHECK int qcow2_head_write(const struct qcow2_head *head);
 
 /* q->header, its extensions and names become the plan's. Cannot fail. */
 void qcow2_head_adopt(struct qcow2_head *head, struct qcow2 *q);

@@ -40,7 +40,7 @@
 #define META_SITES(X) \
     X(COUNTS_BEFORE_TABLE, "refcount blocks before the table entries that point at them") \
     X(COUNTS_BEFORE_LINKS, "data, tables and raised counts before L1 and L2 links") \
-    X(LINKS_BEFORE_HEADER, "tables and links before the header sector") \
+    X(LINKS_BEFORE_HEADER, "tables, links and what lies behind the header sector, before it") \
     X(FLUSHED, "everything before flush returns, and before counts are lowered or space reused") \
     X(CORRUPT_BIT, "the corrupt bit before the failing request returns")
 
