@@ -14,6 +14,7 @@ _qimg_options() {
         --partial --target --bus" ;;
     chain-verify) echo "-h --help $gate -f --format --image-opts --as --content --output -q
         --quiet" ;;
+    chain-graph) echo "-h --help $gate --dependants --output" ;;
     chain-seal) echo "-h --help $gate -f --format --content --remove -p --progress
         --progress=json -q --quiet" ;;
     chain-audit) echo "-h --help $gate --policy --policy-file --expect --formats --max-size
@@ -21,8 +22,8 @@ _qimg_options() {
         --output" ;;
     chain-fix) echo "-h --help $gate -f --format --set-format --relocate --pick --relative
         --absolute --apply --output" ;;
-    chain-graph) echo "-h --help $gate --dependants --output" ;;
-    chain-verbs) echo "show verify graph seal audit fix" ;;
+    chain-mv) echo "-h --help $gate --dependants-in --dry-run -q --quiet" ;;
+    chain-verbs) echo "show verify graph seal audit fix mv" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -p --progress --progress=json -q --quiet" ;;
     commit) echo "$common -f --format --image-opts -t --cache -b --base -d --drop -r --rate-limit

@@ -26,3 +26,9 @@ PYTHONDONTWRITEBYTECODE=1"
         endif()
     endforeach()
 endif()
+
+# For crashes of commands that work on several files: no dependency of anything.
+add_library(kill_at MODULE support_bin/kill_at.c)
+set_target_properties(kill_at PROPERTIES PREFIX "" C_VISIBILITY_PRESET default)
+target_compile_definitions(kill_at PRIVATE _GNU_SOURCE)
+target_link_libraries(kill_at PRIVATE ${CMAKE_DL_LIBS})

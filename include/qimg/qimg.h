@@ -21,6 +21,7 @@
 #include "qimg/info.h"
 #include "qimg/jobs.h"
 #include "qimg/measure.h"
+#include "qimg/move.h"
 #include "qimg/options.h"
 #include "qimg/rebase.h"
 #include "qimg/types.h"

@@ -5,6 +5,7 @@
 
 #include "cleanup.h"
 #include "fingerprint.h"
+#include "open.h"
 #include "str.h"
 #include "survey.h"
 
@@ -81,6 +82,9 @@ static int record(struct image *top, const struct repoint *r, struct qimg_error 
 int repoint_do(struct qimg_context *context, const struct repoint *r, struct qimg_error *err)
 {
     struct qimg_image *image;
+    const int before = repoint_look(context, r, err);
+    if (before < 0 || before == REPOINT_NEW) /* also where somebody else has it in use */
+        return before < 0 ? before : 0;
     TRY(open_header(context, r->path, r->format, true, &image, err));
     struct image *top = image->layers[0].image;
     int rc = 0;
@@ -232,6 +236,15 @@ static char *join_absolute(const struct part_vec *parts, bool climb)
     part_vec_release(&kept);
     text.failed |= rc < 0;
     return str_take(&text);
+}
+
+char *repoint_collapse(const char *path)
+{
+    AUTO_FREE char *copy = strdup(path);
+    struct part_vec parts = { 0 };
+    char *text = copy && split(copy, &parts) == 0 ? join_absolute(&parts, true) : NULL;
+    part_vec_release(&parts);
+    return text;
 }
 
 char *repoint_clean(const char *path)

@@ -7,7 +7,9 @@
 #ifndef CHAIN_REPOINT_H
 #define CHAIN_REPOINT_H
 
-#include "open.h"
+#include <stdbool.h>
+
+#include "context.h"
 
 struct repoint {
     char *path;                  /* of the image, absolute */
@@ -48,6 +50,9 @@ char *repoint_name(const char *holder, const char *target, bool relative);
 /* An absolute path without "." and empty parts, and without ".." where it leads to the same file
  * so. NULL: no memory. */
 char *repoint_clean(const char *path);
+
+/* An absolute path without "." and "..", as text alone. NULL: no memory. */
+char *repoint_collapse(const char *path);
 
 /* The same as text alone: whether it leads there is not looked at (it may not be there yet). */
 char *repoint_relative(const char *holder, const char *target);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A move in all its steps, as the journal has it.
+ */
+#ifndef CHAIN_MOVE_H
+#define CHAIN_MOVE_H
+
+#include "context.h"
+#include "qimg/move.h"
+#include "repoint.h"
+#include "vec.h"
+
+/* One source. */
+struct move_rename {
+    char *from, *to; /* absolute */
+    uint64_t device, inode;
+    bool directory;
+};
+
+/* One image that is written to. */
+struct move_change {
+    char *from, *to;        /* where it was, and where it will be */
+    struct repoint repoint; /* path is not used; names may be the same: then only renew */
+    bool renew;             /* its fingerprint held, and what it describes is written to */
+};
+
+DEFINE_VEC(move_rename_vec, struct move_rename)
+DEFINE_VEC(move_change_vec, struct move_change)
+
+struct move {
+    struct move_rename_vec renames;
+    struct move_change_vec changes;
+    char *journal; /* its name: in the directory that the files go to */
+};
+
+void move_release(struct move *move);
+
+/* --- move_journal.c --- */
+
+/* The journal's name for files that go to @directory. NULL: no memory. */
+char *move_journal_name(const char *directory);
+
+/* Writes it, durable on return. -EEXIST: there is one already. */
+MUST_CHECK int move_journal_write(struct qimg_context *context, const struct move *move,
+                                  struct qimg_error *err);
+
+/* Reads the journal called @name. 1; 0: there is none, or one whose writing was interrupted, before
+ * anything else was done. */
+MUST_CHECK int move_journal_read(const char *name, struct move *out, struct qimg_error *err);
+
+MUST_CHECK int move_journal_remove(struct qimg_context *context, const char *name,
+                                   struct qimg_error *err);
+
+/* --- move_run.c --- */
+
+/* Does all steps that are not done yet. */
+MUST_CHECK int move_run(struct qimg_context *context, const struct move *move,
+                        struct qimg_error *err);
+
+/* Undoes all steps that are done. */
+MUST_CHECK int move_undo(struct qimg_context *context, const struct move *move,
+                         struct qimg_error *err);
+
+#endif
