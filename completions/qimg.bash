@@ -44,7 +44,7 @@ _qimg_options() {
     measure) echo "$common -f --format --image-opts -l --snapshot -O --target-format -o
         --target-format-options -s --size --output -U --force-share" ;;
     rebase) echo "$common -f --format --image-opts -t --cache -b --backing -B --backing-format
-        -T --backing-cache -u --backing-unsafe -c --compress --plan --output -U --force-share -p --progress --progress=json -q --quiet" ;;
+        -T --backing-cache -u --backing-unsafe -c --compress --fingerprint --fingerprint-content --plan --output -U --force-share -p --progress --progress=json -q --quiet" ;;
     resize) echo "$common -f --format --image-opts --shrink --preallocation -p --progress --progress=json -q --quiet" ;;
     snapshot) echo "$common -f --format --image-opts -U --force-share -l --list -c --create -a --apply -d --delete -q --quiet" ;;
     stream) echo "$common -f --format --image-opts -t --cache -b --base -c --compress --plan --output

@@ -404,6 +404,8 @@ complete -c qimg -n '__fish_seen_subcommand_from rebase' -s B -l backing-format 
 complete -c qimg -n '__fish_seen_subcommand_from rebase' -s T -l backing-cache -xa "$caches" -d 'cache mode of BACKING_FILE'
 complete -c qimg -n '__fish_seen_subcommand_from rebase' -s u -l backing-unsafe -d 'change the name only'
 complete -c qimg -n '__fish_seen_subcommand_from rebase' -s c -l compress -d 'compress what is copied'
+complete -c qimg -n '__fish_seen_subcommand_from rebase' -l fingerprint -d 'record what BACKING_FILE is now'
+complete -c qimg -n '__fish_seen_subcommand_from rebase' -l fingerprint-content -d 'the same, with a digest of all its content'
 complete -c qimg -n '__fish_seen_subcommand_from rebase' -l plan -d 'change nothing, print what would be done'
 complete -c qimg -n '__fish_seen_subcommand_from rebase' -l output -xa 'human json' -d 'how to print the plan'
 complete -c qimg -n '__fish_seen_subcommand_from rebase' -s U -l force-share -d 'open BACKING_FILE although others may write to it'

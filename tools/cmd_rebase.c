@@ -14,7 +14,8 @@ struct rebase_args {
     const char *format, *cache, *backing, *backing_format, *backing_cache;
     enum qimg_cache cache_mode, backing_cache_mode;
     enum progress_style progress_style;
-    bool image_opts, compress, unchecked, plan, json, force_share, quiet;
+    bool image_opts, compress, unchecked, fingerprint, fingerprint_content, plan, json, force_share,
+        quiet;
 };
 
 static const struct opt_row rows[] = {
@@ -36,6 +37,11 @@ static const struct opt_row rows[] = {
       offsetof(struct rebase_args, unchecked), NULL },
     { OPT_FLAG, 'c', "compress", NULL, "compress what is copied into FILE",
       offsetof(struct rebase_args, compress), NULL },
+    { OPT_FLAG, 0, "fingerprint", NULL,
+      "record what BACKING_FILE is now, so that a change of it is noticed (--verify)",
+      offsetof(struct rebase_args, fingerprint), NULL },
+    { OPT_FLAG, 0, "fingerprint-content", NULL, "the same, with a digest of all its content",
+      offsetof(struct rebase_args, fingerprint_content), NULL },
     { OPT_FLAG, 0, "plan", NULL,
       "change nothing: print what would be read, compared and copied, and how large\n"
       "FILE can become",
@@ -100,6 +106,34 @@ static int run_job(struct job *job, const struct rebase_args *args, const char *
     return EXIT_DONE;
 }
 
+/* Is there room for a fingerprint (@dry_run), or: records it. */
+static int seal(struct tool *tool, const struct rebase_args *args, struct qimg_image *image,
+                bool dry_run)
+{
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    const struct qimg_seal_options options = {
+        .content = args->fingerprint_content,
+        .dry_run = dry_run,
+        .backing_name = args->backing,
+        .backing_format = args->backing_format,
+    };
+    if (!args->fingerprint && !args->fingerprint_content)
+        return EXIT_DONE;
+    return qimg_image_seal(image, &options, &err) < 0 ? tool_fail_error(tool, "", &err) : EXIT_DONE;
+}
+
+static int change(struct tool *tool, const struct rebase_args *args, const char *file,
+                  struct qimg_image *image, struct job *job)
+{
+    if (args->plan)
+        return run_plan(tool, args, file, image);
+    int code = seal(tool, args, image, true);
+    if (code == EXIT_DONE)
+        code = args->unchecked ? change_name(tool, args, image) : run_job(job, args, file, image);
+    return code == EXIT_DONE ? seal(tool, args, image, false) : code;
+}
+
 static int rebase(struct tool *tool, const struct rebase_args *args, const char *file,
                   struct job *job)
 {
@@ -117,9 +151,7 @@ static int rebase(struct tool *tool, const struct rebase_args *args, const char 
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);
     if (code == EXIT_DONE) {
-        code = args->unchecked ? change_name(tool, args, image)
-               : args->plan    ? run_plan(tool, args, file, image)
-                               : run_job(job, args, file, image);
+        code = change(tool, args, file, image, job);
         qimg_image_close(image);
     }
     qimg_context_free(context);
@@ -157,6 +189,8 @@ int cmd_rebase(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "Expecting one image file name");
     if (!args.unchecked && !args.backing)
         return tool_fail_usage(tool, "Must specify backing file (-b) or use unsafe mode (-u)");
+    if ((args.fingerprint || args.fingerprint_content) && !(args.backing && *args.backing))
+        return tool_fail_usage(tool, "A fingerprint needs a backing file");
     if (args.unchecked && args.plan)
         return tool_fail_usage(tool, "--plan and -u are mutually exclusive: -u copies nothing");
     return run(tool, &args, argv[optind]);

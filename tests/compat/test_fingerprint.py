@@ -152,3 +152,29 @@ def test_no_room_in_the_header_makes_no_image(scratch, qimg, qemu_img):
 def test_create_without_a_base_to_look_at_is_refused(scratch, qimg, args, why):
     qimg("create", "--fingerprint", *args).failed(why)
     assert not list(scratch.glob("a.*"))
+
+
+@pytest.mark.parametrize("mode", (("-u",), ()), ids=("-u", "safe"))
+@pytest.mark.parametrize("kind", ("--fingerprint", "--fingerprint-content"))
+def test_rebase_records_the_new_base(scratch, qimg, qemu_img, qemu_io, mode, kind):
+    top = make(scratch, qimg, qemu_img, qemu_io)
+    qemu_img("create", "-q", "-f", "raw", "other.raw", "8M").ok()
+    qimg("rebase", *mode, kind, "-b", "other.raw", "-F", "raw", "top.qcow2").ok()
+    assert b"rawother.raw" in record(top)
+    assert qimg("map", "--verify", "top.qcow2").ok().err == ""
+    os.utime(scratch / "other.raw", (1, 1))
+    if kind == "--fingerprint":
+        qimg("map", "--verify", "top.qcow2").failed("last written to")
+    else:
+        qimg("map", "--verify", "top.qcow2").ok()
+
+
+def test_rebase_without_room_for_the_record_changes_nothing(scratch, qimg, qemu_img):
+    qemu_img("create", "-q", "-f", "raw", "b.raw", "1M").ok()
+    qemu_img("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", "top.qcow2", "1M").ok()
+    before = (scratch / "top.qcow2").read_bytes()
+    for mode in (("-u",), ()):
+        qimg("rebase", *mode, "--fingerprint", "-b", "b.raw", "-F", "raw",
+             "top.qcow2").failed("has no room for a fingerprint")
+        assert (scratch / "top.qcow2").read_bytes() == before
+    qimg("rebase", "-u", "--fingerprint", "top.qcow2").failed("A fingerprint needs a backing file")
