@@ -6,7 +6,8 @@
  * Both first copy into the image what it would not find below any more, make that durable, and
  * only then change the name in its header. So the guest reads the same whatever dies in between,
  * and a run that was broken off can be run again: what it copied is not copied twice. Internal
- * snapshots of the image are not looked at; they read through the new chain afterwards.
+ * snapshots of the image are not looked at; they read through the new chain afterwards, which a
+ * note of level WARNING says, but not under QIMG_POLICY_QEMU.
  *
  * The image is open for writing with its whole chain, and nothing else is done with it meanwhile.
  * After success it goes on reading through the old chain, to the same effect, until it is closed.

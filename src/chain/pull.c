@@ -240,14 +240,33 @@ static int run_job(struct pull_job *j, struct qimg_error *err)
     return rc;
 }
 
+/* QEMU says nothing. */
+static int warn_of_snapshots(const struct qimg_image *overlay, struct qimg_error *err)
+{
+    const struct layer *top = &overlay->layers[0];
+    struct qimg_info info = { 0 };
+
+    if (overlay->context->gate.policy == QIMG_POLICY_QEMU)
+        return 0;
+    const int rc = top->image->ops->describe(top->image, &info, err);
+    if (rc == 0 && info.snapshot_count > 0)
+        context_note(overlay->context, QIMG_NOTE_WARNING,
+                     "the %zu internal snapshots of '%s' are not looked at: what they do not hold "
+                     "themselves they will read from the new backing file",
+                     info.snapshot_count, top->name);
+    qimg_info_release(&info);
+    return rc;
+}
+
 int pull_check(const struct qimg_image *overlay, const struct qimg_pull_options *options,
                struct qimg_error *err)
 {
     const struct image *top = overlay->layers[0].image;
+    const bool packs = top->ops->write && top->ops->write->packed_begin && !top->data_file;
 
-    if (!options->compress || (top->ops->write && top->ops->write->packed_begin && !top->data_file))
-        return 0;
-    return qimg_fail(err, ENOTSUP, "Compression not supported for this file format");
+    if (options->compress && !packs)
+        return qimg_fail(err, ENOTSUP, "Compression not supported for this file format");
+    return warn_of_snapshots(overlay, err);
 }
 
 /* Only an image that is being written knows how it packs. */

@@ -53,7 +53,7 @@ MUST_CHECK int pull_walk_next(struct pull_walk *walk, struct pull_span *out,
 
 /* --- the job -------------------------------------------------------------------------------- */
 
-/* Can what is copied be stored as asked for? -ENOTSUP */
+/* Can what is copied be stored as asked for? -ENOTSUP. Warns of what is not looked at. */
 MUST_CHECK int pull_check(const struct qimg_image *overlay, const struct qimg_pull_options *options,
                           struct qimg_error *err);
 

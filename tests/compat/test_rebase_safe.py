@@ -338,6 +338,26 @@ def test_names_are_joined_with_the_directory_of_the_image(twin):
     assert own_of(twin.theirs, "sub/top") == [[0, 128 << 10]]
 
 
+def test_snapshots_are_spoken_of(twin):
+    raw(twin, "old", MIB, "write -q -P 1 0 64k")
+    qcow2(twin, "top", MIB, backing=over("old", "raw"))
+    twin.img("snapshot", "-c", "s", "top")
+    qimg = run.ours(twin.theirs)
+    for command in (("rebase", "--plan", "-b", ""), ("rebase", "-b", "")):
+        said = qimg(*command, "top").ok().err
+        assert "warning: the 1 internal snapshots of 'top' are not looked at" in said
+    assert run.as_qemu_img(twin.theirs)("rebase", *over("old", "raw"), "top").ok().err == ""
+
+
+@pytest.mark.parametrize("engine", ("io_uring", "threads"))
+@pytest.mark.parametrize("cache", ("none", "directsync", "unsafe"))
+def test_cache_modes_and_engines(twin, cache, engine):
+    new = top_over(twin, siblings, "cluster_size=4k")
+    before = Before(twin)
+    run.ours(twin.ours)("--engine", engine, "rebase", "-t", cache, "-T", cache, *new, "top").ok()
+    before.is_what_is_read()
+
+
 # --- words ---------------------------------------------------------------------------------------
 
 REFUSED = (
