@@ -44,8 +44,12 @@ install(FILES ${completions}/_qimg OPTIONAL
 install(FILES ${completions}/qimg.fish OPTIONAL
         DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 
+install(DIRECTORY share/fixtures DESTINATION ${CMAKE_INSTALL_DATADIR}/qimg
+        FILES_MATCHING PATTERN "*.json")
+
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
-install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}
+        FILES_MATCHING PATTERN "*.md" PATTERN "*.json")
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # The example of docs/libqimg.md is built along, so that it can't rot.

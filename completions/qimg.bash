@@ -37,6 +37,17 @@ _qimg_options() {
     create) echo "$common -f --format -o --options -b --backing -B --backing-format -u --backing-unsafe
         --fingerprint --fingerprint-content --sync -q --quiet" ;;
     dd) echo "$common -f --format --image-opts -O --output-format -U --force-share" ;;
+    fixture) echo "-h --help" ;;
+    fixture-build) echo "-h --help $gate -o --directory --force --no-sync -p --progress -q
+        --quiet" ;;
+    fixture-chain) echo "-h --help $gate --depth --size --data --seed --cluster-size -f --format
+        --spec --force --no-sync -p --progress -q --quiet" ;;
+    fixture-overlays) echo "-h --help $gate --count --size --data --seed --cluster-size -f
+        --format --spec --force --no-sync -p --progress -q --quiet" ;;
+    fixture-verify) echo "-h --help $gate -q --quiet" ;;
+    fixture-describe) echo "-h --help $gate -f --format --backing-chain --data-file" ;;
+    fixture-list) echo "-h --help $gate" ;;
+    fixture-verbs) echo "build chain overlays verify describe list" ;;
     info) echo "$common -f --format --image-opts --backing-chain -U --force-share -t --cache --limits --output" ;;
     io) echo "$common -c --cmd -f --format --image-opts -r --read-only -n --nocache -t --cache -U --force-share
         -m --misalign -s --snapshot -C --copy-on-read -k --native-aio -i --aio -d --discard -T --trace -V --version" ;;
@@ -79,10 +90,10 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        amend | bitmap | chain | check | commit | compare | convert | create | dd | info | io | map | measure | rebase | resize | snapshot | stream)
+        amend | bitmap | chain | check | commit | compare | convert | create | dd | fixture | info | io | map | measure | rebase | resize | snapshot | stream)
             command=$word
-            if [[ $command == chain && $((i + 1)) -lt $COMP_CWORD && ${COMP_WORDS[i + 1]} != -* ]]; then
-                command=chain-${COMP_WORDS[i + 1]}
+            if [[ ($command == chain || $command == fixture) && $((i + 1)) -lt $COMP_CWORD && ${COMP_WORDS[i + 1]} != -* ]]; then
+                command=$command-${COMP_WORDS[i + 1]}
             fi
             break
             ;;
@@ -93,10 +104,10 @@ _qimg() {
         mapfile -t COMPREPLY < <(compgen -W "$values" -- "$cur")
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options "$command")" -- "$cur")
-    elif [[ $command == chain ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options chain-verbs)" -- "$cur"; compgen -f -- "$cur")
+    elif [[ $command == chain || $command == fixture ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options "$command-verbs")" -- "$cur"; compgen -f -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check commit compare convert create dd info io map measure rebase resize snapshot stream" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check commit compare convert create dd fixture info io map measure rebase resize snapshot stream" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")

@@ -16,6 +16,7 @@
 #include "qimg/error.h"
 #include "qimg/fingerprint.h"
 #include "qimg/fix.h"
+#include "qimg/fixture.h"
 #include "qimg/graph.h"
 #include "qimg/image.h"
 #include "qimg/info.h"

@@ -7,8 +7,8 @@ import pytest
 from pylib.paths import ROOT
 
 COMMANDS = re.findall(r"^COMMAND\((\w+),", (ROOT / "tools/commands.def").read_text(), re.M)
-VERBS = [f"chain-{verb}" for verb in re.findall(
-    r"^CHAIN_VERB\((\w+),", (ROOT / "tools/chain_verbs.def").read_text(), re.M)]
+VERBS = [f"{command}-{verb}" for command in ("chain", "fixture") for verb in re.findall(
+    r"^[A-Z]+_VERB\((\w+),", (ROOT / f"tools/{command}_verbs.def").read_text(), re.M)]
 PAGES = ["", *COMMANDS, *VERBS]  # "" is the program itself
 
 
@@ -41,9 +41,10 @@ def test_help_of_the_program_lists_every_command(qimg):
     assert re.findall(r"^  (\w+) - ", qimg("--help").out, re.M) == COMMANDS
 
 
-def test_help_of_chain_lists_every_verb(qimg):
-    listed = re.findall(r"^  (\w+) - ", qimg("chain", "--help").out, re.M)
-    assert [f"chain-{verb}" for verb in listed] == VERBS
+@pytest.mark.parametrize("command", ["chain", "fixture"])
+def test_help_of_a_command_of_verbs_lists_them(qimg, command):
+    listed = re.findall(r"^  (\w+) - ", qimg(command, "--help").out, re.M)
+    assert [f"{command}-{verb}" for verb in listed] == [v for v in VERBS if v.startswith(command)]
 
 
 def test_every_command_has_its_man_page_and_no_page_is_left_over():
@@ -73,8 +74,8 @@ def test_zsh_completes_every_option(qimg, command):
 
 @pytest.mark.parametrize("command", PAGES)
 def test_fish_completes_every_option(qimg, command):
-    last = command.split("-")[-1]
-    when = f"__fish_seen_subcommand_from {last}'" if command else "'__fish_use_subcommand'"
+    seen = "; and ".join(f"__fish_seen_subcommand_from {word}" for word in command.split("-"))
+    when = f"'{seen}'" if command else "'__fish_use_subcommand'"
     offered = set()
     for line in (ROOT / "completions/qimg.fish").read_text().splitlines():
         if when in line:
