@@ -2,6 +2,7 @@
 """What every python test may ask for. Images live in a directory of the test's own."""
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -64,3 +65,21 @@ def qemu_io(scratch):
 @pytest.fixture
 def twin(scratch):
     return Twin(scratch)
+
+
+@pytest.fixture
+def loop_device(twin):
+    """Makes a block device of a file of QEMU's side."""
+    devices = []
+
+    def attach(name):
+        done = subprocess.run(["losetup", "--show", "-f", twin.theirs / name], capture_output=True,
+                              text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"no loop devices here: {done.stderr.strip()}")
+        devices.append(done.stdout.strip())
+        return devices[-1]
+
+    yield attach
+    for device in devices:
+        subprocess.run(["losetup", "-d", device], check=False)

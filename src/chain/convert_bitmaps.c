@@ -2,9 +2,11 @@
 #include "convert_bitmaps.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "cleanup.h"
 #include "qimg/bitmap.h"
+#include "str.h"
 
 #define STEPS 3 /* for one bitmap at most: add, merge, disable */
 
@@ -73,6 +75,29 @@ static size_t add_steps(const struct qimg_bitmap_info *from, struct qimg_image *
     return count;
 }
 
+/* The words of convert for what failed, which @err tells in those of the bitmap command. */
+static int in_words_of_convert(const char *verb, const char *word, const char *name,
+                               struct qimg_error *err)
+{
+    AUTO_FREE char *prefix = str_format("Operation %s on bitmap %s failed: ", verb, name);
+    const size_t len = prefix ? strlen(prefix) : 0;
+
+    if (len == 0 || strncmp(err->text, prefix, len) != 0)
+        return 0;
+    memmove(err->text, err->text + len, strlen(err->text + len) + 1);
+    (void)qimg_within(err, "Failed to %s bitmap %s", word, name);
+    return 1;
+}
+
+static int copy_failed(const struct qimg_bitmap_info *bitmaps, size_t count, struct qimg_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (in_words_of_convert("add", "create", bitmaps[i].name, err) ||
+            in_words_of_convert("merge", "populate", bitmaps[i].name, err))
+            break;
+    return -err->code;
+}
+
 int convert_copy_bitmaps(const struct qimg_convert_options *options, struct qimg_image *target,
                          struct qimg_error *err)
 {
@@ -89,5 +114,6 @@ int convert_copy_bitmaps(const struct qimg_convert_options *options, struct qimg
     for (size_t i = 0; i < count; i++)
         if (!bitmaps[i].in_use)
             used += add_steps(&bitmaps[i], source, steps + used);
-    return qimg_image_change_bitmaps(target, steps, used, err);
+    const int rc = qimg_image_change_bitmaps(target, steps, used, err);
+    return rc < 0 ? copy_failed(bitmaps, count, err) : 0;
 }

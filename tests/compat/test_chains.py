@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chains: deep, odd, long names, block devices; the bytes are QEMU's."""
-import subprocess
-
 import pytest
 
 from pylib import images, run
@@ -84,23 +82,6 @@ def test_data_files_are_found_from_the_current_directory(twin):
     twin.io("sub/a", "write -q -P 5 100k 100k")
     same_reading(twin, "sub/a")
     twin.read("map", "--output=json", "sub/a")
-
-
-@pytest.fixture
-def loop_device(twin):
-    devices = []
-
-    def attach(name):
-        done = subprocess.run(["losetup", "--show", "-f", twin.theirs / name], capture_output=True,
-                              text=True)
-        if done.returncode != 0:
-            pytest.skip(f"no loop devices here: {done.stderr.strip()}")
-        devices.append(done.stdout.strip())
-        return devices[-1]
-
-    yield attach
-    for device in devices:
-        subprocess.run(["losetup", "-d", device], check=False)
 
 
 def test_block_devices(twin, loop_device):

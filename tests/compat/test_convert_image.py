@@ -276,6 +276,14 @@ def test_refused_with_qemus_words(twin, args):
     twin.write("convert", "-O", "qcow2", *args)
 
 
+def test_bitmaps_that_the_target_has(twin):
+    name = with_bitmaps(twin)
+    twin.img("create", "-q", "-f", "qcow2", "out.qcow2", "4M")
+    twin.img("bitmap", "--add", "out.qcow2", "b0")
+    twin.fork()
+    twin.write("convert", "-n", "--bitmaps", "-O", "qcow2", name, "out.qcow2").failed()
+
+
 # --- ours alone ---------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("options", ((), ("-c",), ("-B", "base", "-F", "raw")), ids=str)
@@ -348,3 +356,25 @@ def test_killed_at_any_moment_leaves_a_whole_image_or_none(twin, options):
             twin.img("check", "out.qcow2")
     mine("convert", "-f", "raw", "-O", "qcow2", *options, "real", "out.qcow2").ok()
     twin.img("compare", "-f", "raw", "-F", "qcow2", "real", "out.qcow2")
+
+
+@pytest.mark.parametrize("options", ((), ("-c",), ("-o", "preallocation=metadata"),
+                                     ("-t", "none", "-o", "extended_l2=on")), ids=str)
+def test_onto_a_block_device(twin, loop_device, options):
+    """It keeps nothing of what it had before."""
+    images.real_data(twin.theirs / "real")
+    (twin.theirs / "disk").write_bytes(b"\xa5" * (8 << 20))
+    device = loop_device("disk")
+    mine = run.ours(twin.theirs)
+    mine("convert", "-f", "raw", "-O", "qcow2", *options, "real", device).ok()
+    twin.img("compare", "-f", "raw", "-F", "qcow2", "real", device)
+    twin.img("check", "-f", "qcow2", device)
+    mine("convert", "-f", "raw", "-O", "raw", "real", device).ok()
+    real = (twin.theirs / "real").read_bytes()
+    with open(device, "rb") as disk:
+        assert disk.read(len(real)) == real
+        disk.seek(-4, os.SEEK_END)
+        assert disk.read() == b"\xa5" * 4
+    (twin.theirs / "large").write_bytes(bytes(range(256)) * (40 << 10))
+    mine("convert", "-f", "raw", "-O", "qcow2", "large", device).failed("No space left on device")
+    run.qemu_img(twin.theirs)("info", "-f", "qcow2", device).failed("not in qcow2 format")
