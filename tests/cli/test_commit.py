@@ -125,7 +125,7 @@ def test_stopped_it_says_what_is_kept_and_can_go_on(scratch, qimg):
 
 def test_killed_at_any_moment_the_overlay_reads_the_same(scratch, qimg):
     want, before = big_overlay(scratch, qimg)
-    tries = 200 if LONG else 6
+    tries = 200 if LONG else 3
     began = time.monotonic()
     run.ours(scratch)("commit", "top").ok()
     took = time.monotonic() - began
