@@ -82,6 +82,14 @@ int io_sync(struct io_file *file)
     return rc;
 }
 
+void io_write_back(struct io_file *file)
+{
+    if (!file->ops->write_back || file->options.no_flush)
+        return;
+    atomic_fetch_add_explicit(&file->engine->stats.write_backs, 1, memory_order_relaxed);
+    file->ops->write_back(file);
+}
+
 int io_lock(struct io_file *file, struct io_lock want, struct io_lock_conflict *conflict)
 {
     return file->ops->lock(file, want, conflict);
@@ -352,6 +360,18 @@ static int posix_sync(struct io_file *base)
     return rc < 0 ? -failure : 0;
 }
 
+/* Without its waiting flags the call leaves errors for fdatasync() to tell. */
+static void posix_write_back(struct io_file *base)
+{
+    struct posix_file *file = posix_file(base);
+    const int fd = posix_pin(file);
+
+    if (fd < 0)
+        return;
+    (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    posix_unpin(file);
+}
+
 static const struct io_file_ops posix_file_ops = {
     .read = posix_read,
     .write = posix_write,
@@ -360,6 +380,7 @@ static const struct io_file_ops posix_file_ops = {
     .punch = posix_punch,
     .truncate = posix_truncate,
     .sync = posix_sync,
+    .write_back = posix_write_back,
     .stat = posix_stat,
     .extents = posix_extents,
     .lock = posix_lock,

@@ -35,7 +35,7 @@ struct io_queue;
 struct io_stats {
     atomic_uint_least64_t reads, bytes_read;
     atomic_uint_least64_t writes, bytes_written;
-    atomic_uint_least64_t zeroes, syncs;
+    atomic_uint_least64_t zeroes, syncs, write_backs;
     atomic_uint_least64_t submits;       /* calls that handed a batch to the kernel or the pool */
     atomic_uint_least64_t in_flight;     /* now */
     atomic_uint_least64_t max_in_flight; /* ever, over all queues */
@@ -118,12 +118,12 @@ struct io_file_ops {
     ssize_t (*read)(struct io_file *, uint64_t off, const struct iovec *iov, unsigned count);
     ssize_t (*write)(struct io_file *, uint64_t off, const struct iovec *iov, unsigned count);
     /* As read, but -EAGAIN where it would have to wait. May be NULL: it always would. */
-    ssize_t (*read_cached)(struct io_file *, uint64_t off, const struct iovec *iov,
-                           unsigned count);
+    ssize_t (*read_cached)(struct io_file *, uint64_t off, const struct iovec *iov, unsigned count);
     int (*zero)(struct io_file *, struct qimg_range range, bool may_unmap);
     int (*punch)(struct io_file *, struct qimg_range range);
     int (*truncate)(struct io_file *, uint64_t size);
     int (*sync)(struct io_file *);
+    void (*write_back)(struct io_file *); /* may be NULL */
     int (*stat)(struct io_file *, struct io_stat *out);
     int (*extents)(struct io_file *, uint64_t off, struct io_extent *out);
     int (*lock)(struct io_file *, struct io_lock want, struct io_lock_conflict *conflict);
@@ -197,6 +197,11 @@ MUST_CHECK int io_hold_head(struct io_file *file);
 /* Everything written before is made durable, then the head is written and made durable (nothing
  * of that under no_flush but the writing). Nobody else uses the file meanwhile. */
 MUST_CHECK int io_release_head(struct io_file *file);
+
+/* Has the disk begin with what was written to @file and is still in the page cache, so that a later
+ * io_sync() has less to wait for. Promises nothing, and hides no failure from that sync; may wait
+ * while the disk has more than enough to do. Nothing under no_flush. */
+void io_write_back(struct io_file *file);
 
 MUST_CHECK int io_stat(struct io_file *file, struct io_stat *out);
 

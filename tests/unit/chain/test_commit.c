@@ -6,10 +6,12 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bits.h"
 #include "qimg/commit.h"
 #include "qimg/write.h"
+#include "scratch.h"
 #include "sim_rig.h"
 
 #define CLUSTER (64 * KiB)
@@ -213,4 +215,62 @@ Test(commit, a_base_that_cannot_be_found_is_named)
     cr_expect_eq(commit(rig, "nox", false, &got, &err), -ENOENT);
     cr_expect_str_eq(err.text, "Did not find 'nox' in the backing chain of 'top'");
     sim_rig_free(rig);
+}
+
+/* --- on real files -------------------------------------------------------------------------------
+ */
+
+#define LARGE (40 * MiB)
+
+static void create_large(struct qimg_context *context, const char *name, const char *backing)
+{
+    const struct qimg_create_options how = { .format = "qcow2",
+                                             .backing_name = backing,
+                                             .backing_format = backing ? "qcow2" : NULL,
+                                             .has_size = true,
+                                             .size = LARGE };
+    const struct qimg_open_options writable = { .format = "qcow2", .writable = true };
+    struct qimg_image *image;
+    struct qimg_error err;
+
+    cr_assert_eq(qimg_create(context, name, &how, &err), 0, "%s", err.text);
+    if (!backing)
+        return;
+    uint8_t *buf = malloc(MiB);
+    cr_assert_not_null(buf);
+    memset(buf, 7, MiB);
+    cr_assert_eq(qimg_image_open(context, name, &writable, &image, &err), 0, "%s", err.text);
+    for (uint64_t off = 0; off < LARGE; off += MiB)
+        cr_assert_eq(qimg_image_write(image, off, buf, MiB, &err), 0);
+    cr_assert_eq(qimg_image_finish(image, &err), 0);
+    qimg_image_close(image);
+    free(buf);
+}
+
+/* So that the sync at the end has little to wait for. */
+Test(commit, the_disk_begins_while_more_is_copied_unless_nothing_is_to_be_durable)
+{
+    static const enum qimg_cache modes[] = { QIMG_CACHE_WRITEBACK, QIMG_CACHE_UNSAFE };
+
+    for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
+        const struct qimg_context_options threads = { .engine = QIMG_ENGINE_THREADS };
+        const struct qimg_commit_options options = {
+            .name = "top", .open = { .format = "qcow2", .cache = modes[i] }
+        };
+        struct qimg_context *context;
+        struct qimg_commit_result got;
+        struct qimg_error err;
+        char *dir = scratch_new();
+
+        cr_assert_eq(chdir(dir), 0);
+        cr_assert_eq(qimg_context_new(&threads, &context, &err), 0);
+        create_large(context, "base", NULL);
+        create_large(context, "top", "base");
+        cr_assert_eq(qimg_commit(context, &options, &got, &err), 0, "%s", err.text);
+        cr_expect_eq(got.copied, LARGE);
+        cr_expect_eq(atomic_load(&context->engine->stats.write_backs) > 0, i == 0);
+        qimg_context_free(context);
+        cr_assert_eq(chdir("/"), 0);
+        scratch_remove(dir);
+    }
 }
