@@ -20,11 +20,26 @@ void pull_walk_release(struct pull_walk *walk)
     pair_vec_release(&walk->parts);
 }
 
-static int map_failed(const struct pull_walk *walk, int rc, struct qimg_error *err)
+/* QEMU comes upon wrong tables of either chain when it reads through them, but looks itself for
+ * what the overlay has, and what lies between it and a base in its own chain. */
+static int map_failed(const struct pull_walk *walk, unsigned side, const struct run *run, int rc,
+                      struct qimg_error *err)
 {
+    const struct pull *pull = walk->pull;
     if (err->code)
-        context_note(walk->pull->overlay->context, QIMG_NOTE_DEBUG, "%s", err->text);
+        context_note(pull->overlay->context, QIMG_NOTE_DEBUG, "%s", err->text);
+    if (side == 1)
+        return qimg_fail(err, -rc, "error while reading from new backing file");
+    if (run->kind == RUN_BAD && run->layer > 0 && pull->shared == 0)
+        return qimg_fail(err, -rc, "error while reading from old backing file");
     return qimg_fail_errno(err, -rc, "error while reading image metadata");
+}
+
+static int peek_side(struct pull_walk *walk, unsigned side, struct run run[2],
+                     struct qimg_error *err)
+{
+    const int rc = pair_cursor_peek_side(&walk->cursor, side, &run[side], err);
+    return rc < 0 ? map_failed(walk, side, &run[side], rc, err) : 0;
 }
 
 /* Both runs at the cursor, in step, and what they mean. Where the overlay's map says enough, the
@@ -33,19 +48,21 @@ static int peek(struct pull_walk *walk, struct run run[2], enum span_kind *kind,
                 struct qimg_error *err)
 {
     const struct pull *pull = walk->pull;
-    int rc = pair_cursor_peek_side(&walk->cursor, 0, &run[0], err);
+
+    run[0] = (struct run){ .kind = RUN_UNALLOCATED };
+    const int rc = copy_cursor_peek(&walk->cursor.side[0], &run[0], err);
     if (rc < 0)
-        return map_failed(walk, rc, err);
+        return map_failed(walk, 0, &run[0], rc, err);
     run[1] = run[0];
+    *kind = SPAN_EQUAL; /* right or wrong */
+    if (pull->shared > 0 && run[0].layer >= pull->shared)
+        return 0;
     *kind = SPAN_OWN;
+    TRY(peek_side(walk, 0, run, err));
     if (run[0].layer == 0 && run[0].kind != RUN_UNALLOCATED)
         return 0;
     *kind = SPAN_EQUAL;
-    if (pull->shared > 0 && run[0].layer >= pull->shared)
-        return 0;
-    rc = pair_cursor_peek_side(&walk->cursor, 1, &run[1], err);
-    if (rc < 0)
-        return map_failed(walk, rc, err);
+    TRY(peek_side(walk, 1, run, err));
     (void)pair_clip(run);
     if (!pair_proved_equal(pull->overlay, pull->other, run))
         *kind = SPAN_OPEN;

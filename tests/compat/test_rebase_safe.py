@@ -2,6 +2,7 @@
 """`rebase` that compares and copies: the guest reads what it read before, over another chain."""
 import json
 import os
+import struct
 
 import pytest
 
@@ -389,3 +390,54 @@ def test_progress_and_quiet(twin):
     assert said.startswith("    (0.00/100%)\r") and said.endswith("    (100.00/100%)\r\n")
     said = run.as_qemu_img(twin.ours)("rebase", "-p", "-q", "-b", "", "top").ok()
     assert said.out + said.err == ""
+
+
+# --- images that are wrong -----------------------------------------------------------------------
+
+
+def spoil(path, index, word):
+    """Makes @word the L2 entry of guest cluster @index."""
+    with open(path, "r+b") as image:
+        image.seek(40)
+        image.seek(struct.unpack(">Q", image.read(8))[0])
+        table = struct.unpack(">Q", image.read(8))[0] & 0x00fffffffffffe00
+        image.seek(table + 8 * index)
+        image.write(struct.pack(">Q", word))
+
+
+SPOILED = {"unaligned": 1 << 63 | 0x50200, "packed-junk": 1 << 62 | 0x50000}
+
+
+ONTO = (over("new", "raw"), over("root", "raw"), ("-b", ""))
+# The top's own data is not read.
+WRONG = [(name, kind, onto) for i, onto in enumerate(ONTO) for k, kind in enumerate(SPOILED)
+         for n, name in enumerate(("old", "root2", "top"))
+         if (name, kind) != ("top", "packed-junk") and (LONG or (i + k + n) % 3 == 0)]
+
+
+@pytest.mark.parametrize("name,kind,onto", WRONG)
+def test_wrong_tables_are_met_where_qemu_meets_them(twin, name, kind, onto):
+    """root <- root2 <- old <- top, and new."""
+    for plain in ("root", "new"):
+        raw(twin, plain, MIB, f"write -q -P {ord(plain[0])} 0 1M")
+    qcow2(twin, "root2", MIB, "write -q -P 5 256k 64k", backing=over("root", "raw"))
+    qcow2(twin, "old", MIB, "write -q -P 3 64k 64k", backing=over("root2"))
+    qcow2(twin, "top", MIB, "write -q -P 4 512k 64k", backing=over("old"))
+    spoil(twin.theirs / name, {"old": 1, "root2": 4, "top": 8}[name], SPOILED[kind])
+    twin.fork()
+    result = run.as_qemu_img(twin.ours)("rebase", *onto, "top")
+    oracle = run.qemu_img(twin.theirs)("rebase", *onto, "top")
+    assert result.code == oracle.code == 1
+    assert result.err.splitlines()[-1] == oracle.err.splitlines()[-1]
+    assert verbs.described(twin.ours, "top")["backing-filename"] == "old"
+
+
+def test_wrong_tables_that_stay_below_do_not_matter(twin):
+    raw(twin, "root", MIB, "write -q -P 1 0 1M")
+    qcow2(twin, "new", MIB, "write -q -P 5 256k 64k", backing=over("root", "raw"))
+    qcow2(twin, "old", MIB, "write -q -P 3 64k 64k", backing=over("new"))
+    qcow2(twin, "top", MIB, backing=over("old"))
+    spoil(twin.theirs / "new", 4, SPOILED["unaligned"])
+    twin.fork()
+    twin.write("rebase", *over("new"), "top").ok()
+    assert verbs.described(twin.ours, "top")["backing-filename"] == "new"
