@@ -19,7 +19,7 @@ struct pull_job {
     struct pull_walk walk;
     struct pull_span span;      /* what the walk found and no slot has yet */
     struct pair_batch *batches; /* by slot->index */
-    uint64_t unit;              /* bytes that are allocated at once; walk.unit where packing */
+    uint64_t unit;              /* bytes that are allocated at once (walk.unit: or packed) */
     bool marks_zeros;           /* else they are written like everything else */
 };
 
