@@ -165,3 +165,11 @@ def test_help_lists_what_can_be_changed(twin):
     theirs = run.qemu_img(twin.theirs)("amend", "-o", "help", A).ok().out
     encrypted = [line for line in theirs.splitlines() if "encrypt." in line]
     assert mine.splitlines() == [line for line in theirs.splitlines() if line not in encrypted]
+
+
+def test_progress_of_a_downgrade_goes_once_through_all_snapshots(twin):
+    twin.img("create", "-q", "-f", "qcow2", A, "4G")
+    for name in ("one", "two"):
+        twin.io(A, *(f"write -q -z {at}G 64k" for at in range(4)), options=("-f", "qcow2"))
+        twin.img("snapshot", "-c", name, A)
+    twin.write("amend", "-p", "-o", "compat=0.10", A)

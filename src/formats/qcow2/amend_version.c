@@ -42,6 +42,7 @@ struct versioning {
     uint8_t *new_table;
     struct bitmap_edit bitmaps;
     const struct amend_request *request;
+    uint64_t walked, to_walk; /* words of all L1 tables */
 };
 
 static void versioning_release(struct versioning *v)
@@ -201,12 +202,21 @@ static int settle_active(struct versioning *v, struct tree_edit *e)
     return 0;
 }
 
+static uint64_t words_to_walk(const struct qcow2 *q)
+{
+    uint64_t words = q->header.l1_count;
+
+    for (size_t i = 0; i < q->snapshots.count; i++)
+        words += q->snapshots.items[i].l1_count;
+    return words;
+}
+
 static int expand_tree(struct versioning *v, struct tree_edit *e, bool active)
 {
     const struct amend_request *r = v->request;
 
     for (uint64_t i = 0; i < e->l1->count; i++) {
-        if (r->progress && r->progress(r->user, i, e->l1->count))
+        if (r->progress && r->progress(r->user, v->walked++, v->to_walk))
             return -ECANCELED;
         if ((e->l1->words[i] & QCOW2_OFFSET_MASK) == 0)
             continue;
@@ -384,5 +394,6 @@ int qcow2_amend_downgrade(struct qcow2 *q, const struct amend_request *request,
     struct versioning v = { .q = q, .err = err, .head = head_of_v2(q), .request = request };
 
     v.s.q = q;
+    v.to_walk = words_to_walk(q);
     return finish(&v, build_v2(&v), "Failed to turn zero into data clusters");
 }
