@@ -125,17 +125,6 @@ def test_a_rate_limit_does_not_delay_the_end(qimg_at, tmp_path):
     assert process.returncode == -signal.SIGINT and "interrupted" in err
 
 
-def test_signals_that_the_caller_ignores_stay_ignored(qimg_at, tmp_path):
-    source(tmp_path)
-    process = start(qimg_at, "convert", "--progress=json", *SLOW, "-O", "raw", "a.raw", "out",
-                    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-    under_way(process)
-    process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert (tmp_path / "out").read_bytes() == (tmp_path / "a.raw").read_bytes()
-
-
 def test_two_signals_at_once_are_one_wish(qimg_at, tmp_path):
     """timeout(1) sends its signal to the child and to its group."""
     source(tmp_path)
