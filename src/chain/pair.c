@@ -16,16 +16,25 @@
 void pair_cursor_init(struct pair_cursor *cursor, struct qimg_image *a, struct qimg_image *b,
                       uint64_t end)
 {
+    *cursor = (struct pair_cursor){ 0 };
     copy_cursor_init(&cursor->side[0], a, end);
     copy_cursor_init(&cursor->side[1], b, end);
 }
 
-/* QEMU tells apart what of the last sector is in the file and what is not. */
-static void cut_at_padding(const struct qimg_image *image, struct run *run)
+/* QEMU tells apart what of the last sector is in the file and what is not. A run is looked at again
+ * and again while it gets shorter; its file is asked once. */
+static void cut_at_padding(struct pair_tail *tail, const struct qimg_image *image, struct run *run)
 {
     if (run->kind != RUN_DATA)
         return;
-    const uint64_t padding = layer_padding(&image->layers[run->layer], run->host_off, run->len);
+    const uint64_t host_end = run->host_off + run->len;
+    if (tail->host_end != host_end || tail->layer != run->layer)
+        *tail = (struct pair_tail){
+            .layer = run->layer,
+            .host_end = host_end,
+            .padding = layer_padding(&image->layers[run->layer], run->host_off, run->len),
+        };
+    const uint64_t padding = min_u64(tail->padding, run->len);
     if (padding == run->len)
         run->kind = RUN_ZERO;
     else if (padding > 0)
@@ -40,7 +49,7 @@ int pair_cursor_peek_side(struct pair_cursor *cursor, unsigned side, struct run 
     TRY(copy_cursor_peek(at, run, err));
     if (run->kind == RUN_BAD)
         return explain_run(at->image, run, err);
-    cut_at_padding(at->image, run);
+    cut_at_padding(&cursor->tail[side], at->image, run);
     return 0;
 }
 

@@ -14,6 +14,11 @@
 /* Past its own end a side is UNALLOCATED; NULL is an image of no bytes. */
 struct pair_cursor {
     struct copy_cursor side[2];
+    struct pair_tail {
+        unsigned layer;
+        uint64_t host_end; /* of a run that was looked at; 0 = none was */
+        uint64_t padding;  /* how much of its end no file has */
+    } tail[2];
 };
 
 /* Both from guest offset 0 to @end. */
