@@ -174,12 +174,14 @@ static void into_model(const struct layout *layout, const struct change *c)
     memset(model + r.off, c->op == OP_WRITE ? c->fill : 0, r.len);
 }
 
-static void run_random(const struct layout *layout, uint32_t seed, unsigned count)
+/* Returns how often the whole disk was compared. */
+static unsigned run_random(const struct layout *layout, uint32_t seed, unsigned count)
 {
     struct sim_rig *rig = make(layout, &(struct io_sim_options){ .seed = seed, .no_log = true });
     struct qimg_image *image = open_top(rig, true);
     struct qimg_error err;
     uint32_t state = seed;
+    unsigned compared = 2;
     for (unsigned i = 0; i < count; i++) {
         const struct change c = random_change(&state, next_random(&state) % 2 ? 1 : 4096);
         if (c.op == OP_DISCARD && layout->cluster == 0)
@@ -187,8 +189,10 @@ static void run_random(const struct layout *layout, uint32_t seed, unsigned coun
         cr_assert_eq(apply(image, &c, &err), 0, "%s, seed %u, change %u: %s", layout->name, seed, i,
                      err.text);
         into_model(layout, &c);
-        if (i % 4 == 0)
+        if (i % 4 == 0) {
             expect_model(image, layout->name, seed);
+            compared++;
+        }
     }
     expect_model(image, layout->name, seed);
     cr_assert_eq(qimg_image_finish(image, &err), 0, "%s", err.text);
@@ -198,13 +202,14 @@ static void run_random(const struct layout *layout, uint32_t seed, unsigned coun
     expect_model(image, layout->name, seed);
     qimg_image_close(image);
     sim_rig_free(rig);
+    return compared;
 }
 
 Test(write, random_changes_over_a_chain_read_as_the_model_says)
 {
     for (size_t i = 0; i < ARRAY_COUNT(layouts); i++)
         for (uint32_t seed = 1; seed <= 6; seed++)
-            run_random(&layouts[i], seed, 60);
+            cr_assert_gt(run_random(&layouts[i], seed, 60), 8u, "%s", layouts[i].name);
 }
 
 /* --- crashes -------------------------------------------------------------------------------------
@@ -281,10 +286,12 @@ static void look_after_cut(struct sim_rig *rig, const struct io_sim_cut *cut, co
     sim_rig_free(after);
 }
 
-static void cut_everywhere(const struct layout *layout, uint32_t seed, uint64_t step)
+/* Returns how many cuts were looked at. */
+static unsigned cut_everywhere(const struct layout *layout, uint32_t seed, uint64_t step)
 {
     bool finished = false;
-    for (uint64_t n = 0; !finished; n += step) {
+    unsigned cuts = 0;
+    for (uint64_t n = 0; !finished; n += step, cuts += 5) {
         struct sim_rig *rig = make(layout, &(struct io_sim_options){ .seed = seed });
         allow_only_now();
         io_sim_stop_after(rig->engine, io_sim_operations(rig->engine) + 40 + n);
@@ -298,12 +305,13 @@ static void cut_everywhere(const struct layout *layout, uint32_t seed, uint64_t 
                            layout->name);
         sim_rig_free(rig);
     }
+    return cuts;
 }
 
 Test(write, after_a_crash_each_sector_is_old_or_new_and_the_image_consistent)
 {
     for (size_t i = 0; i < ARRAY_COUNT(layouts); i++)
-        cut_everywhere(&layouts[i], 7 + (uint32_t)i, 11);
+        cr_assert_gt(cut_everywhere(&layouts[i], 7 + (uint32_t)i, 11), 0u, "%s", layouts[i].name);
 }
 
 /* --- failures ------------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ static void refuse_rings(unsigned failure)
     cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
-static void works_without_ring(unsigned failure)
+/* Was a file written and read all the same, and the way down noted once? */
+static bool works_without_ring(unsigned failure)
 {
     struct rig rig;
     struct io_queue *first, *second;
@@ -51,28 +52,29 @@ static void works_without_ring(unsigned failure)
         .op = IO_READ, .file = file, .len = 4, .iov = &piece, .iov_count = 1
     };
     io_queue_add(second, &request);
-    cr_expect_eq(io_queue_run(second, 1), 1);
-    cr_expect_eq(request.result, 0);
-    cr_expect_str_eq(text, "data");
+    const unsigned done = io_queue_run(second, 1);
+    const bool works =
+        done == 1 && request.result == 0 && strcmp(text, "data") == 0 && rig.note_count == 1;
     io_queue_free(first);
     io_queue_free(second);
     io_file_close(file);
     rig_teardown(&rig);
+    return works;
 }
 
 Test(engine, auto_uses_threads_where_a_filter_says_eperm)
 {
-    works_without_ring(EPERM);
+    cr_assert(works_without_ring(EPERM));
 }
 
 Test(engine, auto_uses_threads_where_the_kernel_says_enosys)
 {
-    works_without_ring(ENOSYS);
+    cr_assert(works_without_ring(ENOSYS));
 }
 
 Test(engine, auto_uses_threads_where_there_is_no_memory_for_a_ring)
 {
-    works_without_ring(ENOMEM);
+    cr_assert(works_without_ring(ENOMEM));
 }
 
 Test(engine, io_uring_by_name_fails_where_it_is_refused)

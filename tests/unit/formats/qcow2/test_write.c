@@ -126,8 +126,9 @@ static void forget(struct memory *m)
     *m = (struct memory){ 0 };
 }
 
-static void cut_here(const struct walk_layout *l, struct io_engine *engine, const struct memory *m,
-                     uint64_t point)
+/* Returns how many disks it looked at. */
+static unsigned cut_here(const struct walk_layout *l, struct io_engine *engine,
+                         const struct memory *m, uint64_t point)
 {
     static const struct io_sim_cut cuts[] = {
         { .survivors = IO_SIM_ALL },
@@ -145,6 +146,7 @@ static void cut_here(const struct walk_layout *l, struct io_engine *engine, cons
         expect_old_or_new(after, l, m, point);
         io_engine_free(after);
     }
+    return ARRAY_COUNT(cuts);
 }
 
 Test(qcow2_write, a_power_cut_anywhere_leaves_a_sound_image, .timeout = 280)
@@ -154,14 +156,16 @@ Test(qcow2_write, a_power_cut_anywhere_leaves_a_sound_image, .timeout = 280)
     for (size_t c = 0; c < ARRAY_COUNT(chosen); c++) {
         const struct walk_layout *l = &walk_layouts[chosen[c]];
         bool finished = false;
+        unsigned looked_at = 0;
         for (uint64_t point = 0; !finished; point++) {
             struct memory m = { 0 };
             struct io_engine *engine = walk_fresh(l, c);
             finished = run_until(l, engine, point, c + walk_seed(), &m);
-            cut_here(l, engine, &m, point);
+            looked_at += cut_here(l, engine, &m, point);
             forget(&m);
             io_engine_free(engine);
         }
+        cr_assert_gt(looked_at, 100u, "%s", l->title);
     }
 }
 

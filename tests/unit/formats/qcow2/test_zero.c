@@ -99,11 +99,13 @@ static void expect_clean_end(struct guest *g, struct io_engine *engine)
     io_engine_free(engine);
 }
 
-static void try_rule(const struct rule *r, bool extended, bool each)
+/* Returns how many clusters became something else than the rule says. */
+static unsigned try_rule(const struct rule *r, bool extended, bool each)
 {
     const struct walk_layout l = layout_of(r, extended);
     struct io_engine *engine = walk_fresh(&l, 1);
     const char want[] = { r->absent, r->zero, r->reserved, r->data, r->packed };
+    unsigned wrong = 0;
     struct guest g;
 
     cr_assert_eq(walk_open(&g, &l, engine), 0);
@@ -113,20 +115,23 @@ static void try_rule(const struct rule *r, bool extended, bool each)
     for (unsigned i = 0; i < 5; i++) {
         if (each)
             cr_assert_eq(apply_op(&g, r->op, cluster(i)), 0);
-        if (want[i] != '-')
-            cr_expect_eq(kind_now(&g, i), want[i], "rule %d, %s: cluster %u is %c, not %c",
-                         (int)(r - rules), l.title, i, kind_now(&g, i), want[i]);
+        if (want[i] == '-' || kind_now(&g, i) == want[i])
+            continue;
+        wrong++;
+        cr_log_warn("rule %d, %s: cluster %u is %c, not %c", (int)(r - rules), l.title, i,
+                    kind_now(&g, i), want[i]);
     }
     expect_clean_end(&g, engine);
+    return wrong;
 }
 
 Test(qcow2_zero, each_kind_becomes_what_QEMU_makes_of_it)
 {
     for (size_t i = 0; i < ARRAY_COUNT(rules); i++) {
-        try_rule(&rules[i], false, true);
-        try_rule(&rules[i], false, false);
+        cr_expect_eq(try_rule(&rules[i], false, true), 0u, "rule %zu, one by one", i);
+        cr_expect_eq(try_rule(&rules[i], false, false), 0u, "rule %zu, all at once", i);
         if (!rules[i].v2)
-            try_rule(&rules[i], true, true);
+            cr_expect_eq(try_rule(&rules[i], true, true), 0u, "rule %zu, subclusters", i);
     }
 }
 
