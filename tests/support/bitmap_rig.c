@@ -9,6 +9,7 @@
 #include "bitmap_verbs.h"
 #include "bits.h"
 #include "bytes.h"
+#include "tier.h"
 
 #define NAME  "disk"
 #define SEEDS 8
@@ -184,7 +185,7 @@ bitmap_crash_everywhere(struct io_engine *start, int (*run)(struct io_engine *, 
                         void (*judge)(struct io_engine *after, bool finished, void *user),
                         void *user)
 {
-    for (uint64_t n = 0;; n++) {
+    for (uint64_t n = 0;; n += tier_step(3)) {
         struct io_engine *engine = bitmap_settled(start);
         io_sim_stop_after(engine, n);
         const bool finished = run(engine, user) == 0;
@@ -203,7 +204,7 @@ unsigned bitmap_fail_everywhere(struct io_engine *start, int (*run)(struct io_en
     unsigned tried = 0;
 
     for (unsigned how = 0; how < 4; how++) {
-        for (uint64_t n = 1;; n++, tried++) {
+        for (uint64_t n = 1 + how % tier_step(3);; n += tier_step(3), tried++) {
             struct io_engine *engine = bitmap_settled(start);
             io_sim_fault(engine, n, how & 1 ? IO_SIM_ENOSPC : IO_SIM_EIO, how & 2);
             const bool finished = run(engine, user) == 0;

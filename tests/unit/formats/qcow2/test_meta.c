@@ -9,6 +9,7 @@
 #include "meta_internal.h"
 #include "qcow2_verify.h"
 #include "qcow2_walk.h"
+#include "tier.h"
 
 static const struct walk_layout plain = {
     .title = "plain",
@@ -112,12 +113,12 @@ static bool lost_flushed_data(struct io_engine *engine)
     return lost;
 }
 
-/* @cuts random power cuts at each point: is one of them wrong? */
-static bool growth_hurts(unsigned cuts)
+/* @cuts random power cuts at each @step-th point: is one of them wrong? */
+static bool growth_hurts(unsigned cuts, unsigned step)
 {
     bool finished = false, hurt = false;
 
-    for (uint64_t point = 0; !finished && !hurt; point++) {
+    for (uint64_t point = 0; !finished && !hurt; point += step) {
         struct io_engine *engine = walk_fresh(&tiny, 3), *after;
         finished = grow_until(engine, point);
         for (unsigned cut = 0; cut < cuts && !hurt; cut++) {
@@ -134,11 +135,13 @@ static bool growth_hurts(unsigned cuts)
 Test(qcow2_meta, tables_move_safely_and_only_behind_their_barriers, .timeout = 250)
 {
     meta_test_reached = 0;
-    cr_expect_not(growth_hurts(2));
+    cr_expect_not(growth_hurts(2, tier_step(4)));
     for (unsigned site = 0; site < META_CORRUPT_BIT; site++) {
         cr_expect(meta_test_reached & 1u << site, "%s", meta_site_names[site]);
+        if (tier_step(2) > 1 && site != META_COUNTS_BEFORE_TABLE)
+            continue; /* tests/crash/crash_barriers.c leaves out each of them */
         meta_test_dropped = 1u << site;
-        cr_expect(growth_hurts(8), "%s", meta_site_names[site]);
+        cr_expect(growth_hurts(8, 1), "%s", meta_site_names[site]);
         meta_test_dropped = 0;
     }
 }

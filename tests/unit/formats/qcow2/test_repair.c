@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "check_image.h"
+#include "tier.h"
 
 static const struct build_cluster clusters[] = {
     { .index = 0, .fill = 1 },
@@ -130,7 +131,7 @@ Test(qcow2_repair, that_loses_power_anywhere_is_finished_by_the_next, .timeout =
         uint8_t *before = guest_bytes(whole);
         const uint64_t opened = io_sim_operations(whole);
         io_engine_free(whole);
-        for (uint64_t n = 0;; n++) {
+        for (uint64_t n = opened;; n += tier_step(2)) {
             struct io_engine *engine = broken_machine(i);
             io_sim_stop_after(engine, n);
             struct checked c = { .rc = -EIO };

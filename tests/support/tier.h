@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How thorough a test is: QIMG_LONG asks for all of it.
+ */
+#ifndef SUPPORT_TIER_H
+#define SUPPORT_TIER_H
+
+#include <stdlib.h>
+
+/* A step that visits each @n-th place where there is little time, and each where there is. */
+static inline unsigned tier_step(unsigned n)
+{
+    return getenv("QIMG_LONG") ? 1 : n;
+}
+
+#endif
