@@ -217,11 +217,20 @@ def test_candidates_that_do_not_fit(chain, qimg, qemu_img, scratch, what, why):
 
 # --- what stays ----------------------------------------------------------------------------------
 
+def note(path):
+    """An attribute, where the file system has them."""
+    try:
+        os.setxattr(path, "user.note", b"kept")
+    except OSError:
+        return False
+    return True
+
+
 def test_owner_mode_links_and_attributes_stay(chain, qimg):
     top = chain / "top.qcow2"
     os.link(top, chain / "link")
     os.chmod(top, 0o640)
-    os.setxattr(top, "user.note", b"kept")
+    noted = note(top)
     if os.geteuid() == 0:
         os.chown(top, 1234, 4321)
     subprocess.run(["setfacl", "-m", "u:7:r", top], check=False)
@@ -231,7 +240,7 @@ def test_owner_mode_links_and_attributes_stay(chain, qimg):
     after = os.stat(top)
     for field in ("st_ino", "st_mode", "st_uid", "st_gid", "st_nlink", "st_size"):
         assert getattr(before, field) == getattr(after, field)
-    assert os.getxattr(top, "user.note") == b"kept"
+    assert not noted or os.getxattr(top, "user.note") == b"kept"
     assert subprocess.run(["getfacl", "-cp", top], capture_output=True,
                           check=False).stdout == acl
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Any bytes as a qcow2 image: opened for info and for reading, described, mapped as a whole and
- * from each snapshot, in bounded steps. Checks what the map promises.
+ * from each snapshot, in bounded steps. Checks what the map promises. Audited before.
  */
 #include <stdlib.h>
 
+#include "audit_request.h"
 #include "bits.h"
 #include "checked.h"
 #include "codec.h"
@@ -117,8 +118,35 @@ static void open_as(const uint8_t *data, size_t len, const struct image_open_opt
     image_close(image);
 }
 
+static void found(void *user, const char *id, const char *value, const char *sentence)
+{
+    unsigned *count = user;
+
+    (void)value;
+    require(*id && *sentence && ++*count < 100); /* however much is wrong */
+}
+
+static void audit(const uint8_t *data, size_t len)
+{
+    struct mem_file *file = mem_file_new(data, len, false);
+    struct audit_facts facts = { 0 };
+    struct qimg_error err;
+    unsigned count = 0;
+    const struct audit_request request = { .max_table_bytes = MiB,
+                                           .max_tables = 1000,
+                                           .max_map_bytes = MiB,
+                                           .found = found,
+                                           .user = &count };
+
+    if (qcow2_ops.audit(&file->base, &request, &facts, &err) < 0)
+        require(err.code != 0);
+    require(facts.end <= len);
+    io_file_close(&file->base);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+    audit(data, len);
     open_as(data, len, &(struct image_open_options){ .info_only = true });
     open_as(data, len, &(struct image_open_options){ 0 });
     open_as(data, len, &(struct image_open_options){ .writable = true });
