@@ -75,13 +75,34 @@ struct graph_counts graph_count(const struct qimg_graph *graph, bool *in_loop)
 /* --- text --------------------------------------------------------------------------------------
  */
 
-static void print_line(FILE *file, const struct qimg_graph *graph, size_t index, unsigned level)
+/* The first of @index and those behind it in its list that is not in a loop. */
+static size_t outside_loops(const struct qimg_graph *graph, size_t index, const bool *in_loop)
+{
+    while (index != QIMG_GRAPH_NONE && in_loop[index])
+        index = graph->images[index].next_overlay;
+    return index;
+}
+
+/* Does another overlay of the same image come below @index? */
+static bool has_next(const struct qimg_graph *graph, size_t index, const bool *in_loop)
+{
+    return outside_loops(graph, graph->images[index].next_overlay, in_loop) != QIMG_GRAPH_NONE;
+}
+
+/* The lines that go on past @index, which stands @levels above the last that is drawn. */
+static void print_bars(FILE *file, const struct qimg_graph *graph, size_t index, unsigned levels,
+                       const bool *in_loop)
+{
+    if (levels == 0)
+        return;
+    print_bars(file, graph, graph->images[index].backing, levels - 1, in_loop);
+    fputs(has_next(graph, index, in_loop) ? "│  " : "   ", file);
+}
+
+static void print_line(FILE *file, const struct qimg_graph *graph, size_t index)
 {
     const struct qimg_graph_image *image = &graph->images[index];
     char size[TEXT_SIZE_ROOM];
-    if (level > 0)
-        fprintf(file, "%*s└─ ", 3 * (int)(level < INDENT_LEVELS ? level - 1 : INDENT_LEVELS - 1),
-                "");
     text_show(file, image->path);
     if (image->format)
         fprintf(file, "  %s", image->format);
@@ -104,14 +125,6 @@ static void print_line(FILE *file, const struct qimg_graph *graph, size_t index,
     putc('\n', file);
 }
 
-/* The first of @index and those behind it in its list that is not in a loop. */
-static size_t outside_loops(const struct qimg_graph *graph, size_t index, const bool *in_loop)
-{
-    while (index != QIMG_GRAPH_NONE && in_loop[index])
-        index = graph->images[index].next_overlay;
-    return index;
-}
-
 /* All that stands above @root, depth first, but for what is in a loop. */
 static void print_overlays(FILE *file, const struct qimg_graph *graph, size_t root,
                            const bool *in_loop)
@@ -131,7 +144,10 @@ static void print_overlays(FILE *file, const struct qimg_graph *graph, size_t ro
         }
         if (next == QIMG_GRAPH_NONE)
             return;
-        print_line(file, graph, next, level);
+        const unsigned drawn = level < INDENT_LEVELS ? level : INDENT_LEVELS;
+        print_bars(file, graph, images[next].backing, drawn - 1, in_loop);
+        fputs(has_next(graph, next, in_loop) ? "├─ " : "└─ ", file);
+        print_line(file, graph, next);
         at = next;
     }
 }
@@ -158,7 +174,7 @@ static void print_orphans(FILE *file, const struct qimg_graph *graph)
         if (first)
             fputs("\norphans (they name no image, and none names them):\n", file);
         first = false;
-        print_line(file, graph, i, 0);
+        print_line(file, graph, i);
     }
 }
 
@@ -178,7 +194,7 @@ void graph_print_text(FILE *file, const struct qimg_graph *graph)
     const struct graph_counts counts = graph_count(graph, in_loop);
     for (size_t i = 0; i < graph->count; i++)
         if (is_root(&graph->images[i])) {
-            print_line(file, graph, i, 0);
+            print_line(file, graph, i);
             print_overlays(file, graph, i, in_loop);
         }
     print_loops(file, graph, in_loop);

@@ -57,7 +57,7 @@ def test_text_has_overlays_below_their_base(qimg, tree):
     assert lines == [
         "/base.raw  raw  1 MiB",
         "└─ /mid.qcow2  qcow2  1 MiB",
-        "   └─ /other/far.qcow2  qcow2  1 MiB",
+        "   ├─ /other/far.qcow2  qcow2  1 MiB",
         "   └─ /top.qcow2  qcow2  1 MiB",
         "/gone/base.qcow2  [missing]",
         "└─ /lost.qcow2  qcow2  1 MiB",
