@@ -25,7 +25,7 @@ def look(folder, share):
 
 def test_qemu_img_finds_no_corruption(tmp_path):
     (tmp_path / "base").write_bytes(bytes(2 << 20))
-    for name in ("data", "another"):
+    for name in ("data", "another", "another-base-with-a-longer-name"):
         (tmp_path / name).write_bytes(bytes(2 << 20))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         checked = sum(pool.map(lambda share: look(tmp_path, share), range(SHARES)))
