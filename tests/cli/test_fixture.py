@@ -138,6 +138,12 @@ def test_verify_needs_a_manifest(qimg, scratch):
     qimg("fixture", "verify", ".").failed("manifest.json'", "No such file")
     (scratch / "manifest.json").write_text("{")
     qimg("fixture", "verify", ".").failed("manifest.json: line 1")
+    # It speaks of nothing outside its directory.
+    write(scratch, {"manifest": 1, "images": [{"file": "../x", "files": []}]}, "manifest.json")
+    qimg("fixture", "verify", ".").failed("$.images[0].file: '../x' is not a name")
+    write(scratch, {"manifest": 1, "images": [{"file": "x", "files": [{"file": "/etc/passwd"}]}]},
+          "manifest.json")
+    qimg("fixture", "verify", ".").failed("$.images[0].files[0]: '/etc/passwd' is not a name")
 
 
 # --- schema and reader -----------------------------------------------------------------------
