@@ -18,7 +18,7 @@ static doctor_check *const checks[] = {
     doctor_state,        doctor_access,         doctor_flags,       /* the image */
     doctor_backing_name, doctor_backing_format, doctor_names,       /* what it records */
     doctor_data_file,    doctor_sizes,          doctor_fingerprint, /* what is there */
-    doctor_base_newer,   doctor_writers,
+    doctor_base_newer,
 };
 
 /* --- helpers of the checks ------------------------------------------------------------------- */
@@ -58,19 +58,36 @@ int doctor_end(struct diagnosis *d, struct finding *f)
 
 /* --- one image ------------------------------------------------------------------------------- */
 
+/* What is wrong with the image wherever it is in a chain. */
+static int run_checks(struct diagnosis *d, struct surveyed *s)
+{
+    if (s->judged)
+        return 0;
+    s->judged = true;
+    for (size_t i = 0; i < ARRAY_COUNT(checks); i++)
+        TRY(checks[i](d));
+    return 0;
+}
+
+/* A guest may write to the top of its chain, and to nothing below: an image that was the top of one
+ * chain is asked about once more when it is a base. */
+static int run_base_checks(struct diagnosis *d, struct surveyed *s)
+{
+    if (s->judged_as_base || d->level == 0)
+        return 0;
+    s->judged_as_base = true;
+    return doctor_writers(d);
+}
+
 static int judge_image(struct diagnosis *d)
 {
     struct surveyed *s = surveyed_of(d->image);
     const enum qimg_severity before = d->out->worst;
-    if (!s->judged) {
-        d->out->worst = QIMG_SEVERITY_NOTE;
-        for (size_t i = 0; i < ARRAY_COUNT(checks); i++)
-            TRY(checks[i](d));
-        s->worst = d->out->worst;
-        s->judged = true;
-    }
-    d->out->worst = before;
-    findings_count(d->out, s->worst);
+    d->out->worst = (enum qimg_severity)s->worst;
+    TRY(run_checks(d, s));
+    TRY(run_base_checks(d, s));
+    s->worst = d->out->worst;
+    findings_count(d->out, before);
     return 0;
 }
 

@@ -116,7 +116,10 @@ int doctor_missing(struct diagnosis *d)
         finding_advise(&f, "a file of that name and format lies beside the image: only if it is "
                            "the one that was meant");
     } else {
-        finding_advise(&f, "if it was moved: qimg rebase -u -F %s -b NEW %s",
+        finding_advise(&f,
+                       "to look for it below a directory: qimg chain fix --relocate=DIR --apply %s",
+                       words.operand);
+        finding_advise(&f, "to name it: qimg rebase -u -F %s -b NEW %s",
                        reference->recorded_format ? reference->recorded_format : "FORMAT",
                        words.operand);
         finding_advise(&f, "or have it looked for: qimg chain fix --relocate=DIR %s",

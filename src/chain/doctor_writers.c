@@ -33,7 +33,7 @@ static int judge_file(struct diagnosis *d, const struct qimg_chain_image *image)
 
 int doctor_writers(struct diagnosis *d)
 {
-    if (!d->options->find_writers || d->level == 0 || !d->image->file.there)
+    if (!d->options->find_writers || !d->image->file.there)
         return 0;
     if (!d->survey->writers && writers_new(&d->survey->writers) < 0)
         return qimg_fail_memory(d->err);

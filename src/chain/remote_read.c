@@ -6,6 +6,7 @@
  */
 #include "remote.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,11 +71,42 @@ static const char *default_port(const char *protocol)
     return NULL;
 }
 
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+static bool is_made_of(const char *text, const char *allowed)
+{
+    return *text != '\0' && strspn(text, allowed) == strlen(text);
+}
+
+static bool is_number(const char *text)
+{
+    return is_made_of(text, "0123456789");
+}
+
+/* What libvirt's schema takes for a host: a name or an address, and a socket's path from the root.
+ */
+static bool is_sound_host(const struct remote_host *host)
+{
+    struct in6_addr address;
+    if (host->socket)
+        return *host->socket == '/';
+    if (!host->name || (host->port && !is_number(host->port)))
+        return false;
+    return is_made_of(host->name, LETTERS ".-") || inet_pton(AF_INET6, host->name, &address) == 1;
+}
+
+static bool is_sound(const struct remote *remote)
+{
+    if (remote->config && *remote->config != '/')
+        return false;
+    return !remote->snapshot || is_made_of(remote->snapshot, LETTERS "_+-");
+}
+
 /* Takes over what is in @host. */
 static int add_host(struct remote *remote, struct remote_host host)
 {
-    int rc = 0;
-    if (!host.port && !host.socket)
+    int rc = is_sound_host(&host) ? 0 : -EINVAL;
+    if (rc == 0 && !host.port && !host.socket)
         rc = set_text(&host.port, default_port(remote->protocol));
     if (rc == 0)
         rc = remote_host_vec_push(&remote->hosts, host);
@@ -313,6 +345,11 @@ static int json_path(const char *path, struct remote *out)
     return path ? set_text(&out->name, *path == '/' ? path + 1 : path) : -EINVAL;
 }
 
+static int set_number(char **slot, const char *number)
+{
+    return number && !is_number(number) ? -EINVAL : set_text(slot, number);
+}
+
 static int json_url(const struct json_place *place, struct remote *out)
 {
     const char *url = get(place, "url"), *verify = get(place, "sslverify");
@@ -322,8 +359,8 @@ static int json_url(const struct json_place *place, struct remote *out)
     TRY(read_uri(url, out));
     if (verify)
         TRY(set_text(&out->verify, strcmp(verify, "off") == 0 ? "no" : "yes"));
-    TRY(set_text(&out->readahead, get(place, "readahead")));
-    return set_text(&out->timeout, get(place, "timeout"));
+    TRY(set_number(&out->readahead, get(place, "readahead")));
+    return set_number(&out->timeout, get(place, "timeout"));
 }
 
 static int json_two(const char *a, const char *b, struct remote *out)
@@ -344,8 +381,10 @@ static int json_iscsi(const struct json_place *place, struct remote *out)
 }
 
 /* libvirt tells numbers from names by a "+". */
-static int set_number(char **slot, const char *number)
+static int set_id(char **slot, const char *number)
 {
+    if (number && !is_number(number))
+        return -EINVAL;
     *slot = number ? str_format("+%s", number) : NULL;
     return number && !*slot ? -ENOMEM : 0;
 }
@@ -353,8 +392,8 @@ static int set_number(char **slot, const char *number)
 static int json_nfs(const struct json_place *place, struct remote *out)
 {
     TRY(json_path(get(place, "path"), out));
-    TRY(set_number(&out->user, get(place, "user")));
-    TRY(set_number(&out->group, get(place, "group")));
+    TRY(set_id(&out->user, get(place, "user")));
+    TRY(set_id(&out->group, get(place, "group")));
     return json_one_server(place, out);
 }
 
@@ -466,7 +505,7 @@ int remote_read(const char *recorded, struct remote *out, struct qimg_error *err
     struct remote remote = { 0 };
     qimg_error_clear(err);
     int rc = read_any(recorded, &remote, err);
-    if (rc == 0 && !find_driver(remote.protocol))
+    if (rc == 0 && (!find_driver(remote.protocol) || !is_sound(&remote)))
         rc = -EINVAL;
     if (rc == 0) {
         *out = remote;

@@ -19,8 +19,9 @@ struct surveyed {
     struct location place; /* where it was opened: backing options of json: names count below it */
     bool followed;         /* image.backing.image and image.data_file.image are final */
     bool vouched;          /* a fingerprint tells more of the backing file than its time can */
-    bool judged;           /* the doctor told what there is, and its worst was: */
-    unsigned worst;        /* enum qimg_severity */
+    bool judged;           /* the doctor told what there is, ... */
+    bool judged_as_base;   /* ... and what there is of an image that others depend on */
+    unsigned worst;        /* enum qimg_severity of all that */
     uint64_t name_end;     /* where the recorded backing name ends in the file; 0 = not known */
     bool sealed;           /* it keeps a fingerprint of its backing file */
     unsigned overlays;     /* images whose backing file it is, so far */

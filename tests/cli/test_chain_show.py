@@ -222,7 +222,8 @@ def test_places_on_the_network(qimg, img, scratch, name):
 
 @pytest.mark.parametrize("name", ["gluster://host/vol/a?x", "nbd+unix:///x", "nbd:host",
                                   "sheepdog:x", 'json:{"driver":"qcow2","file":'
-                                  '{"driver":"nbd","host":"h"}}', "ssh://joe:pw@host/a",
+                                  '{"driver":"nbd","host":"h"}}', "ssh://joe:pw@host/a", "nbd://h<o/x", "nbd://h:x/y", "nbd://[1:x]/y", "rbd:p/i@s<",
+                                  "nbd+unix:///x?socket=relative", "rbd:p/i:conf=relative",
                                   'json:{"driver":"nbd"}'])
 def test_names_without_words_in_libvirt_are_refused_or_read(qimg, img, name):
     img("create", "-u", "-f", "qcow2", "-b", name, "-F", "raw", "top.qcow2", "1M")

@@ -385,6 +385,8 @@ def test_a_lock_of_qemu_names_its_process(bench):
         assert [(f["id"], f["value"]) for f in found] == [
             ("base-written", f"qemu-io (process {writer.pid})")]
         assert bench.verify("base.raw") == ([], 0), "a guest may write to its own image"
+        found, code = bench.verify("base.raw", "top.qcow2")
+        assert ([f["id"] for f in found], code) == (["base-written"], 3), "but to no other's base"
         writer.communicate("quit\n")
 
 
