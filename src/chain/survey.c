@@ -7,6 +7,7 @@
  */
 #include "survey.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,22 @@ static int add_key(struct qimg_survey *survey, char *key, struct surveyed *s,
     return qimg_fail_memory(err);
 }
 
+/* Files are the same by identity, whatever they are called. */
+static int find_same(struct qimg_survey *survey, struct surveyed *s, struct qimg_error *err)
+{
+    const struct qimg_chain_file *file = &s->image.file;
+    s->same = s;
+    if (!file->there)
+        return 0;
+    char *key = str_format("#%" PRIx64 ":%" PRIx64, file->device, file->inode);
+    struct surveyed *known = key ? table_find(&survey->by_key, key) : NULL;
+    if (!known)
+        return add_key(survey, key, s, err);
+    free(key);
+    s->same = known;
+    return 0;
+}
+
 /* Keeps *@s, or the same image where it is there already. */
 static int add_image(struct qimg_survey *survey, struct surveyed **s, struct qimg_error *err)
 {
@@ -122,7 +139,9 @@ static int add_image(struct qimg_survey *survey, struct surveyed **s, struct qim
         free_surveyed(*s);
         return qimg_fail_memory(err);
     }
-    return alias ? add_key(survey, alias, *s, err) : 0;
+    if (alias)
+        TRY(add_key(survey, alias, *s, err));
+    return find_same(survey, *s, err);
 }
 
 /* The image at @look, from memory where it was seen already. Takes over *@place in any case. */
@@ -330,19 +349,18 @@ static int push(struct qimg_chain *chain, struct qimg_chain_image *image, struct
     return 0;
 }
 
-static bool same_file(const struct qimg_chain_file *a, const struct qimg_chain_file *b)
+/* Was the file of @next met on this walk? Notes that it was. */
+static bool is_loop(const struct qimg_survey *survey, struct qimg_chain *chain,
+                    const struct qimg_chain_image *next)
 {
-    return a->there && b->there && a->device == b->device && a->inode == b->inode;
-}
-
-static bool is_loop(struct qimg_chain *chain, const struct qimg_chain_image *next)
-{
-    for (size_t i = 0; i < chain->count; i++)
-        if (same_file(&chain->images[i]->file, &next->file)) {
-            chain->end = QIMG_CHAIN_LOOP;
-            chain->loop_to = i;
-            return true;
-        }
+    struct surveyed *file = surveyed_of(next)->same;
+    if (file->walk == survey->walks) {
+        chain->end = QIMG_CHAIN_LOOP;
+        chain->loop_to = file->at;
+        return true;
+    }
+    file->walk = survey->walks;
+    file->at = chain->count;
     return false;
 }
 
@@ -402,7 +420,7 @@ static int walk(struct qimg_survey *survey, const struct qimg_chain_options *opt
         if (ends(survey, options, chain))
             return 0;
         TRY(next_image(survey, options, chain, &next, err));
-        if (is_loop(chain, next))
+        if (is_loop(survey, chain, next))
             return 0;
         TRY(push(chain, next, err));
     }
@@ -421,6 +439,8 @@ int qimg_survey_chain(struct qimg_survey *survey, const char *name,
     TRY(resolve_name(survey->context, name, options->image_opts, &place, err));
     struct look look = { .place = &place, .format = options->format, .probe = true };
     TRY(get_image(survey, &look, &place, &top, err));
+    survey->walks++;
+    (void)is_loop(survey, &chain, &top->image);
     int rc = push(&chain, &top->image, err);
     if (rc == 0)
         rc = walk(survey, options, &chain, err);

@@ -17,6 +17,8 @@
 struct surveyed {
     struct qimg_chain_image image;
     struct location place; /* where it was opened: backing options of json: names count below it */
+    struct surveyed *same; /* the first image seen of the same file */
+    size_t walk, at;       /* of `same`: the last walk that came by, and its place in the chain */
     bool followed;         /* image.backing.image and image.data_file.image are final */
     bool vouched;          /* a fingerprint tells more of the backing file than its time can */
     bool judged;           /* the doctor told what there is, ... */
@@ -36,6 +38,7 @@ struct qimg_survey {
     struct table by_key;        /* to images: by how they were asked for, and what they are */
     struct text_vec keys;       /* owned: the table's */
     char *directory;            /* the current one when the survey began */
+    size_t walks;               /* chains walked so far */
     struct writers *writers;    /* NULL = nobody asked yet */
 };
 
