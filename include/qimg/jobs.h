@@ -48,6 +48,9 @@ struct qimg_convert_options {
     void *user;
 };
 
+/* Copies what @sources read as. A new target is whole on return 0, and before that looks like
+ * nothing to others; on failure it is removed if this call made it, else left empty. What
+ * no_create names keeps what was written so far. Errors are qemu-img's sentences. */
 QIMG_API int qimg_convert(struct qimg_context *context, const struct qimg_convert_options *options,
                           struct qimg_error *err);
 

@@ -194,7 +194,10 @@ static void expect_whole_or_nothing(struct sim_rig *rig, uint64_t seed, bool fin
     struct qimg_error err;
     char block[4096];
 
-    cr_assert_eq(io_sim_power_cut(before, &(struct io_sim_cut){ .seed = seed }, &after), 0);
+    cr_assert_eq(io_sim_power_cut(before,
+                                  &(struct io_sim_cut){ .survivors = IO_SIM_RANDOM, .seed = seed },
+                                  &after),
+                 0);
     rig->context->engine = after;
     const struct qimg_open_options how = { .format = "qcow2" };
     const int rc = qimg_image_open(rig->context, "out", &how, &image, &err);
