@@ -208,6 +208,15 @@ int clusters_alloc(struct qcow2 *q, uint64_t count, uint64_t *host_off)
     return 0;
 }
 
+int clusters_alloc_loose(struct qcow2 *q, uint64_t count, uint64_t *host_off)
+{
+    const uint64_t covered = q->meta->taken_end;
+
+    TRY(clusters_alloc(q, count, host_off));
+    q->meta->taken_end = covered;
+    return 0;
+}
+
 void clusters_cancel(struct qcow2 *q, struct qimg_range clusters)
 {
     const unsigned bits = q->header.cluster_bits;

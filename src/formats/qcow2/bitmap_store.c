@@ -268,7 +268,7 @@ int bitmap_edit_store(struct bitmap_edit *edit, const struct bitmap_space *space
 
 static int meta_alloc(void *user, uint64_t count, uint64_t *host_off)
 {
-    return clusters_alloc(user, count, host_off);
+    return clusters_alloc_loose(user, count, host_off);
 }
 
 static int meta_write(void *user, uint64_t host_off, const void *buf, size_t len)

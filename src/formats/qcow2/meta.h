@@ -148,7 +148,11 @@ MUST_CHECK int refcount_of(struct qcow2 *q, uint64_t cluster, uint64_t *count);
  * table. -ENOSPC past the end of a device, -EFBIG past what the format can say. */
 MUST_CHECK int clusters_alloc(struct qcow2 *q, uint64_t count, uint64_t *host_off);
 
-/* The same, but takes the first free run, of at least 1 and at most @max clusters. */
+/* The same for bytes that the caller writes all at once, before a link: the file may end with them,
+ * inside the last cluster, as QEMU's does behind bitmaps. */
+MUST_CHECK int clusters_alloc_loose(struct qcow2 *q, uint64_t count, uint64_t *host_off);
+
+/* The same as clusters_alloc(), but takes the first free run, of at least 1 and at most @max clusters. */
 MUST_CHECK int clusters_alloc_upto(struct qcow2 *q, uint64_t max, uint64_t *host_off,
                                    uint64_t *count);
 
