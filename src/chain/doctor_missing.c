@@ -122,8 +122,6 @@ int doctor_missing(struct diagnosis *d)
         finding_advise(&f, "to name it: qimg rebase -u -F %s -b NEW %s",
                        reference->recorded_format ? reference->recorded_format : "FORMAT",
                        words.operand);
-        finding_advise(&f, "or have it looked for: qimg chain fix --relocate=DIR %s",
-                       words.operand);
     }
     return doctor_end(d, &f);
 }
