@@ -28,27 +28,46 @@ char *gate_printable(const char *name)
     return str_take(&text);
 }
 
-/* Control characters go as $'\xNN', which shells understand and terminals survive. */
+static bool is_control(char c)
+{
+    return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+/* What printf, or $'', makes bytes of again: all that means something to either goes as \OOO. */
+static void put_escaped(struct str *to, const char *name)
+{
+    for (const char *p = name; *p; p++)
+        if (is_control(*p) || strchr("'\\%", *p) || (p == name && *p == '-'))
+            str_printf(to, "\\%03o", (unsigned char)*p);
+        else
+            str_append(to, p, 1);
+}
+
+static void put_quoted(struct str *to, const char *name)
+{
+    for (const char *p = name; *p; p++)
+        if (*p == '\'')
+            str_puts(to, "'\\''");
+        else
+            str_append(to, p, 1);
+}
+
+/* Control characters go by printf, which every sh has and terminals survive. It cannot end with a
+ * line feed, which $() takes away: $'' is only for shells that know it. */
 char *gate_shell_quoted(const char *name)
 {
     bool controls = false;
     for (const char *p = name; *p; p++)
-        controls |= (unsigned char)*p < 0x20 || *p == 0x7f;
+        controls |= is_control(*p);
+    const bool ends_line = controls && name[strlen(name) - 1] == '\n';
 
     struct str text = { 0 };
-    str_puts(&text, controls ? "$'" : "'");
-    for (const char *p = name; *p; p++) {
-        const unsigned char c = (unsigned char)*p;
-        if (c < 0x20 || c == 0x7f)
-            str_printf(&text, "\\x%02x", c);
-        else if (controls && (c == '\'' || c == '\\'))
-            str_printf(&text, "\\%c", c);
-        else if (c == '\'')
-            str_puts(&text, "'\\''");
-        else
-            str_append(&text, p, 1);
-    }
-    str_puts(&text, "'");
+    str_puts(&text, !controls ? "'" : ends_line ? "$'" : "\"$(printf '");
+    if (controls)
+        put_escaped(&text, name);
+    else
+        put_quoted(&text, name);
+    str_puts(&text, controls && !ends_line ? "')\"" : "'");
     return str_take(&text);
 }
 

@@ -75,7 +75,7 @@ class Bench:
         if not (bin / "qimg").exists():
             (bin / "qimg").symlink_to(self.run.path)
         environment = {**os.environ, "PATH": f"{bin}:{os.environ['PATH']}"}
-        done = subprocess.run(["bash", "-ec", script], cwd=self.where, env=environment,
+        done = subprocess.run(["sh", "-ec", script], cwd=self.where, env=environment,
                               capture_output=True, text=True)
         assert done.returncode == 0, f"{script}\n{done.stderr}"
 

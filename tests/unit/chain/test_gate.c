@@ -69,7 +69,7 @@ Test(gate, a_missing_format_comes_with_the_command_that_mends_it)
     bool probe;
     cr_assert_eq(gate_ask(&context, &request, &probe, &err), -EPERM);
     cr_expect_str_eq(err.text, "backing file 'it's\\x0a' of image 'my top' has no recorded format");
-    cr_expect_str_eq(err.hint, "To record the format: qimg rebase -u -F FORMAT -b $'it\\'s\\x0a' "
+    cr_expect_str_eq(err.hint, "To record the format: qimg rebase -u -F FORMAT -b $'it\\047s\\012' "
                                "'my top'");
 }
 
@@ -91,7 +91,9 @@ Test(gate, names_are_quoted_for_the_shell)
         { "a", "'a'" },
         { "a b", "'a b'" },
         { "it's", "'it'\\''s'" },
-        { "a\x1b[0m'", "$'a\\x1b[0m\\''" },
+        { "a\x1b[0m'", "\"$(printf 'a\\033[0m\\047')\"" },
+        { "-5%\\\n.", "\"$(printf '\\0555\\045\\134\\012.')\"" },
+        { "a\n", "$'a\\012'" },
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         char *quoted = gate_shell_quoted(cases[i][0]);
