@@ -518,7 +518,9 @@ int qimg_move_apply(struct qimg_context *context, const struct qimg_move_plan *p
                     struct qimg_error *err)
 {
     const struct move *move = plan->own;
+    AUTO_FD int lock = -1;
     struct qimg_error why;
+    TRY(move_lock(move->journal, &lock, err));
     TRY(move_journal_write(context, move, err));
     const int rc = move_run(context, move, err);
     if (rc == 0)
@@ -539,7 +541,12 @@ int qimg_move_complete(struct qimg_context *context, const char *destination,
     TRY(qimg_survey_new(context, &p.survey, err));
     p.directory = directory_of(destination, &p, &into);
     AUTO_FREE char *journal = p.directory ? move_journal_name(p.directory) : NULL;
-    int rc = journal ? move_journal_read(journal, &move, err) : qimg_fail_memory(err);
+    AUTO_FD int lock = -1;
+    int rc = journal ? 0 : qimg_fail_memory(err);
+    if (rc == 0 && access(journal, F_OK) == 0)
+        rc = move_lock(journal, &lock, err);
+    if (rc == 0)
+        rc = move_journal_read(journal, &move, err);
     planner_release(&p);
     if (rc == 0 && access(journal, F_OK) == 0) /* not whole: nothing was done yet */
         return move_journal_remove(context, journal, err);

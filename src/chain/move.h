@@ -40,6 +40,10 @@ void move_release(struct move *move);
 /* The journal's name for files that go to @directory. NULL: no memory. */
 char *move_journal_name(const char *directory);
 
+/* Keeps other moves to the directory of @journal away until *lock, a descriptor, is closed. -EBUSY:
+ * there is one. */
+MUST_CHECK int move_lock(const char *journal, int *lock, struct qimg_error *err);
+
 /* Writes it, durable on return. -EEXIST: there is one already. */
 MUST_CHECK int move_journal_write(struct qimg_context *context, const struct move *move,
                                   struct qimg_error *err);

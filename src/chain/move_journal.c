@@ -9,7 +9,8 @@
  *     end DIGEST                           SHA-256 of all before this line
  *
  * An empty field is "-" for no text at all. Without its last line a journal says nothing: nothing
- * was done before it was whole.
+ * was done before it was whole. What it says is done with the rights of whoever goes on: it is
+ * believed only if nobody else can have written it. The directory is locked while it is worked by.
  */
 #include <ctype.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "cleanup.h"
@@ -31,6 +33,22 @@
 char *move_journal_name(const char *directory)
 {
     return str_format("%s/" JOURNAL_NAME, directory);
+}
+
+int move_lock(const char *journal, int *lock, struct qimg_error *err)
+{
+    const char *slash = strrchr(journal, '/');
+    AUTO_FREE char *directory = strndup(journal, slash == journal ? 1 : (size_t)(slash - journal));
+    if (!directory)
+        return qimg_fail_memory(err);
+    *lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0)
+        return qimg_fail_errno(err, errno, "Could not open '%s'", directory);
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return 0; /* where a directory has no locks, the journal's own name must do */
+    (void)close(*lock);
+    *lock = -1;
+    return qimg_fail(err, EBUSY, "another move to '%s' is under way", directory);
 }
 
 /* --- writing ------------------------------------------------------------------------------------
@@ -143,6 +161,8 @@ static int read_text(const char *name, char **out, size_t *len)
         return -errno;
     if (!S_ISREG(st.st_mode) || st.st_size > JOURNAL_MAX)
         return -EBADMSG;
+    if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)))
+        return -EPERM;
     AUTO_FREE char *text = malloc((size_t)st.st_size + 1);
     if (!text)
         return -ENOMEM;
@@ -225,6 +245,7 @@ static int decode_line(char *line, struct move *out)
         r.device = get_number(&rest, &failed);
         r.inode = get_number(&rest, &failed);
         r.directory = get_word(&rest, "directory");
+        failed |= !r.from || !r.to;
         return move_rename_vec_push(&out->renames, r) < 0 || failed ? -EBADMSG : 0;
     }
     if (strcmp(word, "change") == 0) {
@@ -236,6 +257,8 @@ static int decode_line(char *line, struct move *out)
         c.repoint.new_name = get_field(&rest, &failed);
         c.repoint.new_format = get_field(&rest, &failed);
         c.renew = get_word(&rest, "renew");
+        failed |=
+            !c.from || !c.to || !c.repoint.format || !c.repoint.old_name || !c.repoint.new_name;
         return move_change_vec_push(&out->changes, c) < 0 || failed ? -EBADMSG : 0;
     }
     return strcmp(word, "end") == 0 ? 0 : -EBADMSG;
@@ -249,6 +272,11 @@ int move_journal_read(const char *name, struct move *out, struct qimg_error *err
     int rc = read_text(name, &text, &len);
     if (rc == -ENOENT)
         return 0;
+    if (rc == -EPERM)
+        return qimg_fail(err, EPERM,
+                         "the journal '%s' can be written by other users: it is for its owner to "
+                         "go on, or to remove it",
+                         name);
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "Could not read the journal '%s'", name);
     if (!is_whole(text, len))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`qimg chain mv`: every chain holds afterwards; a crash at any step leaves what a second run
 completes."""
+import fcntl
+import hashlib
 import json
 import os
 import random
@@ -165,6 +167,53 @@ def test_a_journal_that_was_not_finished_says_nothing(tree, qimg):
     (tree / "dst" / JOURNAL).write_text("qimg-chain-mv 1\nrename =/a =/b 1 1 file\n")
     qimg("chain", "mv", "--dependants-in=.", "vm/mid.qcow2", "dst").ok()
     assert not (tree / "dst" / JOURNAL).exists()
+
+
+def whole_journal(*lines):
+    text = "".join(line + "\n" for line in ("qimg-chain-mv 1", *lines))
+    return f"{text}end {hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def test_a_journal_that_others_may_write_is_not_believed(tree, qimg):
+    """It would have us move files of its author's choice."""
+    secret = tree / "vm/base.raw"
+    st = secret.stat()
+    journal = tree / "dst" / JOURNAL
+    journal.write_text(whole_journal(f"rename ={secret} ={tree}/dst/stolen {st.st_dev} {st.st_ino} "
+                                     "file"))
+    journal.chmod(0o666)
+    attempt = ("chain", "mv", "other/o.qcow2", "dst")
+    result = qimg(*attempt)
+    assert result.code == 1 and "can be written by other users" in result.err
+    assert secret.exists() and not (tree / "dst/stolen").exists()
+    if os.geteuid() == 0:
+        journal.chmod(0o600)
+        os.chown(journal, 65534, 65534)
+        assert "can be written by other users" in qimg(*attempt).err
+        os.chown(journal, 0, 0)
+    journal.chmod(0o600)
+    qimg(*attempt).ok()
+    assert not secret.exists() and (tree / "dst/stolen").exists()
+
+
+def test_a_journal_whose_names_are_missing_is_refused(tree, qimg):
+    (tree / "dst" / JOURNAL).write_text(whole_journal("change - - - - - - - keep"))
+    (tree / "dst" / JOURNAL).chmod(0o600)
+    result = qimg("chain", "mv", "other/o.qcow2", "dst")
+    assert result.code == 1 and "cannot be understood" in result.err
+
+
+def test_two_moves_to_one_directory_do_not_meet(tree, qimg):
+    before = listing(tree)
+    lock = os.open(tree / "dst", os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    result = qimg("chain", "mv", "--dependants-in=.", "vm/mid.qcow2", "dst")
+    assert result.code == 1 and "is under way" in result.err and listing(tree) == before
+    (tree / "dst" / JOURNAL).write_text("the other one is about to write this")
+    assert "is under way" in qimg("chain", "mv", "vm/mid.qcow2", "dst").err
+    assert (tree / "dst" / JOURNAL).exists()
+    os.close(lock)
+    qimg("chain", "mv", "--dependants-in=.", "vm/mid.qcow2", "dst").ok()
 
 
 # --- crashes -------------------------------------------------------------------------------------
