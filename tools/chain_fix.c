@@ -104,9 +104,15 @@ static void print_step(const struct qimg_fix_step *step)
 {
     printf("image %zu ", step->level);
     text_show(stdout, step->image);
-    fputs(": backing file ", stdout);
-    print_reference(step->old_name, step->old_format);
-    putchar('\n');
+    if (step->data_file) {
+        fputs(": data file '", stdout);
+        text_show(stdout, step->old_name);
+        fputs("'\n", stdout);
+    } else {
+        fputs(": backing file ", stdout);
+        print_reference(step->old_name, step->old_format);
+        putchar('\n');
+    }
     for (size_t i = 0; i < step->candidate_count; i++) {
         const struct qimg_fix_candidate *c = &step->candidates[i];
         fputs("  candidate ", stdout);
@@ -167,6 +173,7 @@ static void print_json(const struct qimg_fix_plan *plan, bool applied)
         out_object(&out, NULL);
         out_number(&out, "level", step->level);
         out_text(&out, "image", step->image);
+        out_flag(&out, "data-file", step->data_file);
         out_text(&out, "old-name", step->old_name);
         out_text(&out, "old-format", step->old_format);
         out_text(&out, "new-name", step->new_name);

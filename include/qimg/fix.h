@@ -51,6 +51,7 @@ struct qimg_fix_candidate {
 /* One image whose record is to be changed, or would have to be. */
 struct qimg_fix_step {
     size_t level;                /* of that image; what it names is image level + 1 */
+    bool data_file;              /* it is about the image's data file: told, never changed */
     char *image;                 /* absolute */
     char *old_name, *old_format; /* as recorded; format NULL = none */
     char *new_name, *new_format; /* NULL, both: undecided */

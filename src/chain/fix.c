@@ -291,6 +291,31 @@ static bool in_chain(const struct planner *p, const struct qimg_chain_image *ima
     return false;
 }
 
+/* A data file that is not there is not for this plan to mend, and nothing above it can be read. */
+static int plan_data_file(struct planner *p, const struct qimg_chain_image *image)
+{
+    const struct qimg_chain_reference *data = &image->data_file;
+    if (!data->recorded || !data->image || data->image->file.there)
+        return 0;
+    struct qimg_fix_step step = { .level = p->levels->count - 1, .data_file = true };
+    AUTO_FREE char *operand = gate_shell_quoted(image->absolute);
+    step.problem =
+        operand
+            ? str_format("it is missing: bring it back, or name it (a comma in a name doubled): "
+                         "qimg amend --image-opts -o data_file=FILE driver=qcow2,"
+                         "file.filename=%s,data-file.driver=file,data-file.filename=FILE",
+                         operand)
+            : NULL;
+    int rc =
+        step.problem ? copy_text(image->absolute, &step.image, p->err) : qimg_fail_memory(p->err);
+    if (rc == 0)
+        rc = copy_text(data->recorded, &step.old_name, p->err);
+    if (rc == 0)
+        rc = keep_step(p, &step);
+    release_step(&step);
+    return rc;
+}
+
 static bool took_proven(const struct qimg_fix_step *step)
 {
     for (size_t i = 0; i < step->candidate_count; i++)
@@ -305,6 +330,7 @@ static int plan_chain(struct planner *p, const struct qimg_chain_image *image)
         struct qimg_fix_step step = { 0 };
         const struct qimg_chain_image *next = NULL;
         TRY(add_level(p, image));
+        TRY(plan_data_file(p, image));
         if (image->state != QIMG_CHAIN_READ || !image->backing.recorded || image->backing.by_user ||
             p->levels->count >= LIMIT_CHAIN_DEPTH)
             return 0;

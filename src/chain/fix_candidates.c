@@ -58,8 +58,10 @@ static int search_directory(const struct fix_search *s, const char *directory, c
         return -errno;
     int rc = 0;
     for (FTSENT *e = fts_read(tree); e && rc == 0; e = fts_read(tree))
-        if (e->fts_info != FTS_D && e->fts_info != FTS_DP && strcmp(e->fts_name, base) == 0 &&
-            step->candidate_count < CANDIDATES_MAX && is_file(e->fts_path))
+        if (e->fts_level == FTS_ROOTLEVEL && e->fts_errno)
+            rc = -e->fts_errno;
+        else if (e->fts_info != FTS_D && e->fts_info != FTS_DP && strcmp(e->fts_name, base) == 0 &&
+                 step->candidate_count < CANDIDATES_MAX && is_file(e->fts_path))
             rc = add(step, repoint_clean(e->fts_path));
     fts_close(tree);
     return rc;
@@ -80,6 +82,7 @@ struct look_at {
     struct qimg_image *overlay; /* alone; NULL = cannot be opened for its data */
     const struct qimg_chain_image *image;
     struct str said;
+    bool smaller; /* than the overlay, which may have been made larger: it takes more to fit */
 };
 
 static void say(struct look_at *l, const char *text)
@@ -126,8 +129,13 @@ static void judge_size(struct look_at *l)
         say(l, "same size");
         return;
     }
+    l->smaller = size < want;
     AUTO_FREE char *text = str_format("%" PRIu64 " bytes, the overlay has %" PRIu64, size, want);
-    reject(l, text ? text : "another size");
+    const char *said = text ? text : "another size";
+    if (l->smaller)
+        say(l, said);
+    else
+        reject(l, said);
 }
 
 /* What the overlay's fingerprint says of the candidate overrules size and times. */
@@ -244,6 +252,9 @@ static int judge(const struct fix_search *s, struct qimg_image *overlay,
         judge_fingerprint(&l);
         judge_copied_up(&l);
     }
+    if (l.smaller && !candidate->proven &&
+        (candidate->equal == 0 || candidate->equal < candidate->compared / 2))
+        candidate->fits = false;
     judge_identity(&l);
     qimg_chain_release(&chain);
     candidate->evidence = str_take(&l.said);
@@ -261,11 +272,12 @@ int fix_search_candidates(const struct fix_search *s, struct qimg_fix_step *step
     struct qimg_image *overlay = NULL;
     struct qimg_error unheard;
     int rc = 0;
-    for (const char *const *dir = s->directories; dir && *dir && rc == 0; dir++)
+    for (const char *const *dir = s->directories; dir && *dir; dir++) {
         rc = search_directory(s, *dir, base, step);
-    if (rc < 0)
-        return rc == -ENOMEM ? qimg_fail_memory(err)
-                             : qimg_fail_errno(err, -rc, "Could not search for '%s'", base);
+        if (rc < 0)
+            return rc == -ENOMEM ? qimg_fail_memory(err)
+                                 : qimg_fail_errno(err, -rc, "Could not search '%s'", *dir);
+    }
     if (step->candidate_count)
         qsort(step->candidates, step->candidate_count, sizeof(*step->candidates), by_path);
     if (chain_open_unverified(s->survey->context, s->holder->absolute, &how, &overlay, &unheard) <
@@ -305,7 +317,7 @@ static struct qimg_fix_candidate *only(struct qimg_fix_step *step, bool proven)
 struct qimg_fix_candidate *fix_take(struct qimg_fix_step *step)
 {
     struct qimg_fix_candidate *one = only(step, true);
-    if (!one)
+    if (!one && step->candidate_count < CANDIDATES_MAX) /* else there may be more of them */
         one = only(step, false);
     if (one)
         one->taken = true;

@@ -215,6 +215,44 @@ def test_candidates_that_do_not_fit(chain, qimg, qemu_img, scratch, what, why):
     assert why in fix(qimg, "--relocate=new", "vm/top.qcow2", code=2)
 
 
+def test_a_base_smaller_than_its_overlay_is_taken_by_what_was_copied_up(scratch, qimg, qemu_img,
+                                                                       qemu_io):
+    """As of a cloud's image, whose overlays are made larger."""
+    make_base(scratch / "base.raw", 1)
+    qemu_img("create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "top.qcow2", "1G").ok()
+    qemu_io("-c", "write -q 100k 1k", "top.qcow2").ok()
+    (scratch / "new").mkdir()
+    make_base(scratch / "new/base.raw", 2)
+    (scratch / "base.raw").unlink()
+    assert "0 of 128 copied-up sectors match\n" in fix(qimg, "--relocate=.", "top.qcow2", code=2)
+    make_base(scratch / "new/base.raw", 1)
+    assert "126 of 128 copied-up sectors match  [taken]" in \
+        fix(qimg, "--relocate=.", "top.qcow2", code=5)
+
+
+def test_of_more_candidates_than_are_looked_at_none_is_taken(chain, qimg, scratch):
+    for i in range(100):
+        (scratch / f"c{i}").mkdir()
+        (scratch / f"c{i}/base.raw").write_bytes(bytes(512))
+    shutil.move(chain / "base.raw", scratch / "c7/base.raw")
+    out = fix(qimg, "--relocate=.", "vm/top.qcow2", code=2)
+    assert "[taken]" not in out and out.count("[fits]") == 1
+
+
+def test_a_missing_data_file_is_told_of(chain, qimg, qemu_img, scratch):
+    make = ("create", "-q", "-f", "qcow2", "-o", "data_file=it's.data,data_file_raw=on")
+    qemu_img(*make, "d.qcow2", "1M").ok()
+    qemu_img("create", "-q", "-f", "qcow2", "-b", "d.qcow2", "-F", "qcow2", "o.qcow2").ok()
+    fix(qimg, "o.qcow2", code=0)
+    (scratch / "it's.data").rename(scratch / "moved.data")
+    out = fix(qimg, "--relocate=.", "o.qcow2", code=2)
+    assert f"image 1 {scratch}/d.qcow2: data file 'it's.data'\n  undecided: it is missing" in out
+    command = out.split("doubled): ")[1].split("\n")[0].replace("FILE", "moved.data")
+    subprocess.run(["sh", "-ec", command.replace("qimg", str(qimg.path), 1)], cwd=scratch,
+                   check=True)
+    fix(qimg, "o.qcow2", code=0)
+
+
 # --- what stays ----------------------------------------------------------------------------------
 
 def note(path):
@@ -267,3 +305,8 @@ def test_json(chain, qimg):
 ))
 def test_mistakes(chain, qimg, args, why):
     qimg("chain", "fix", *args).failed(why)
+
+
+def test_a_directory_that_is_not_there_is_not_an_empty_one(chain, qimg):
+    (chain / "base.raw").unlink()
+    qimg("chain", "fix", "--relocate=gone", "vm/top.qcow2").failed("Could not search 'gone'")
