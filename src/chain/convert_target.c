@@ -254,6 +254,12 @@ static int create_raw(struct convert_target *target, struct qimg_error *err)
     return rc < 0 ? in_new(target, err) : 0;
 }
 
+/* "file" is the protocol under raw, and a format to those who write it after -O. */
+static bool is_raw(const char *format)
+{
+    return strcmp(format, "raw") == 0 || strcmp(format, "file") == 0;
+}
+
 static int open_target(struct convert_target *target, struct qimg_error *err)
 {
     TRY(convert_check_target(target, err));
@@ -261,8 +267,7 @@ static int open_target(struct convert_target *target, struct qimg_error *err)
         return open_existing(target, err);
     TRY(convert_check_format(target, format_find(target->create.format), err));
     TRY(find_path(target, err));
-    return strcmp(target->create.format, "raw") == 0 ? create_raw(target, err)
-                                                     : create_image(target, err);
+    return is_raw(target->create.format) ? create_raw(target, err) : create_image(target, err);
 }
 
 int convert_target_open(struct qimg_context *context, const struct qimg_convert_options *options,

@@ -152,7 +152,7 @@ MUST_CHECK int clusters_alloc(struct qcow2 *q, uint64_t count, uint64_t *host_of
  * inside the last cluster, as QEMU's does behind bitmaps. */
 MUST_CHECK int clusters_alloc_loose(struct qcow2 *q, uint64_t count, uint64_t *host_off);
 
-/* The same as clusters_alloc(), but takes the first free run, of at least 1 and at most @max clusters. */
+/* As clusters_alloc(), but takes the first free run, of at least 1 and at most @max clusters. */
 MUST_CHECK int clusters_alloc_upto(struct qcow2 *q, uint64_t max, uint64_t *host_off,
                                    uint64_t *count);
 
