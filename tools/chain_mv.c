@@ -78,6 +78,8 @@ static int move(struct tool *tool, const struct mv_args *args, struct qimg_conte
         code = tool_fail_error(tool, "", &err);
     else if (!args->quiet)
         print_plan(&plan);
+    if (!args->quiet && code != EXIT_FAILED && !options->dependants)
+        puts("images elsewhere that name what moves were not looked for: --dependants-in=DIR");
     if (args->dry_run && !args->quiet)
         puts("dry run, nothing written");
     qimg_move_plan_release(&plan);

@@ -209,9 +209,12 @@ static char *decide_name(const struct planner *p, const struct qimg_chain_image 
     const bool relative = names == QIMG_FIX_NAMES_RELATIVE ||
                           (names == QIMG_FIX_NAMES_KEEP && holder->backing.relative);
     const bool moved = target != holder->backing.image;
-    if (holder->backing.json && !moved)
+    const bool from_here = target->path && *target->path != '/'; /* a json: name's are */
+    if (holder->backing.json && !moved &&
+        (names == QIMG_FIX_NAMES_KEEP || target->has_window || !from_here))
         return strdup(holder->backing.recorded);
-    if (!moved && (names == QIMG_FIX_NAMES_KEEP || relative == holder->backing.relative))
+    if (!moved && !holder->backing.json &&
+        (names == QIMG_FIX_NAMES_KEEP || relative == holder->backing.relative))
         return strdup(holder->backing.recorded);
     return repoint_name(holder->absolute, target->absolute, relative);
 }

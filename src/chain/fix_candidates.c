@@ -264,8 +264,9 @@ static int judge(const struct fix_search *s, struct qimg_image *overlay,
 int fix_search_candidates(const struct fix_search *s, struct qimg_fix_step *step,
                           struct qimg_error *err)
 {
-    const char *slash = strrchr(s->holder->backing.recorded, '/');
-    const char *base = slash ? slash + 1 : s->holder->backing.recorded;
+    const char *lost = s->holder->backing.image->path; /* a json: name's part that is a path */
+    const char *slash = strrchr(lost, '/');
+    const char *base = slash ? slash + 1 : lost;
     const struct qimg_open_options how = { .format = s->holder->format,
                                            .no_backing = true,
                                            .share = QIMG_SHARE_FORCE };

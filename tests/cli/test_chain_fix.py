@@ -253,6 +253,27 @@ def test_a_missing_data_file_is_told_of(chain, qimg, qemu_img, scratch):
     fix(qimg, "o.qcow2", code=0)
 
 
+JSON = 'json:{"file":{"driver":"file","filename":"old/base.raw"}}'
+
+
+def test_a_json_name_of_a_missing_file_is_looked_for_by_its_path(scratch, qimg, qemu_img):
+    qemu_img("create", "-q", "-u", "-f", "qcow2", "-b", JSON, "-F", "raw", "t.qcow2", "4M").ok()
+    (scratch / "new").mkdir()
+    make_base(scratch / "new/base.raw", 1)
+    fix(qimg, "--relocate=.", "--apply", "t.qcow2", code=0)
+    assert names(qemu_img, "t.qcow2") == [(f"{scratch}/new/base.raw", "raw")]
+
+
+def test_a_json_name_that_is_relative_can_be_made_absolute(scratch, qimg, qemu_img):
+    (scratch / "old").mkdir()
+    make_base(scratch / "old/base.raw", 1)
+    qemu_img("create", "-q", "-u", "-f", "qcow2", "-b", JSON, "-F", "raw", "t.qcow2", "4M").ok()
+    fix(qimg, "t.qcow2", code=0)
+    fix(qimg, "--absolute", "--apply", "t.qcow2", code=0)
+    assert names(qemu_img, "t.qcow2") == [(f"{scratch}/old/base.raw", "raw")]
+    fix(qimg, "--absolute", "t.qcow2", code=0)
+
+
 # --- what stays ----------------------------------------------------------------------------------
 
 def note(path):

@@ -83,6 +83,12 @@ def test_an_overlay_moves_away_from_its_base(tree, qimg):
     assert names(qimg, "dst/o.qcow2") == [f"{tree}/vm/mid.qcow2", "base.raw"]
 
 
+def test_that_nobody_was_asked_about_dependants_is_told(tree, qimg):
+    assert "--dependants-in=DIR" in qimg("chain", "mv", "vm/mid.qcow2", "dst").ok().out
+    out = qimg("chain", "mv", "--dependants-in=.", "dst/mid.qcow2", "vm").ok().out
+    assert "--dependants-in" not in out
+
+
 def test_dry_run_tells_and_does_nothing(tree, qimg):
     before = listing(tree)
     result = qimg("chain", "mv", "--dry-run", "--dependants-in=.", "vm/mid.qcow2", "dst")
