@@ -11,7 +11,7 @@ _qimg_options() {
         -b --source-file -F --source-format -q --quiet" ;;
     chain) echo "-h --help" ;;
     chain-show) echo "-h --help $gate -f --format --image-opts --output --as --assume
-        --partial --target --bus" ;;
+        --partial --index --wrap --target --bus" ;;
     chain-verify) echo "-h --help $gate -f --format --image-opts --as --content --output -q
         --quiet" ;;
     chain-graph) echo "-h --help $gate --dependants --output" ;;

@@ -93,6 +93,8 @@ complete -c qimg -n '__fish_seen_subcommand_from chain; and __fish_seen_subcomma
 complete -c qimg -n '__fish_seen_subcommand_from chain; and __fish_seen_subcommand_from show' -l as -x -d 'judge by what USER may read (only root may ask for others)'
 complete -c qimg -n '__fish_seen_subcommand_from chain; and __fish_seen_subcommand_from show' -l assume -x -d 'take image INDEX of the chain for FMT, and for its last image (may be repeated)'
 complete -c qimg -n '__fish_seen_subcommand_from chain; and __fish_seen_subcommand_from show' -l partial -d 'libvirt: print what lies above the first uncertain image'
+complete -c qimg -n '__fish_seen_subcommand_from chain; and __fish_seen_subcommand_from show' -l index -d 'libvirt: number the images as libvirt does'
+complete -c qimg -n '__fish_seen_subcommand_from chain; and __fish_seen_subcommand_from show' -l wrap -xa "disk domain" -d 'libvirt: what to print'
 complete -c qimg -n '__fish_seen_subcommand_from chain; and __fish_seen_subcommand_from show' -l target -x -d 'libvirt: the disks target'
 complete -c qimg -n '__fish_seen_subcommand_from chain; and __fish_seen_subcommand_from show' -l bus -x -d 'libvirt: the bus of the target'
 complete -c qimg -n '__fish_seen_subcommand_from chain; and __fish_seen_subcommand_from show' -l allow-probe -d 'go by the content of a backing file whose format is not recorded'

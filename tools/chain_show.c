@@ -34,6 +34,8 @@ struct show_args {
 static int set_output(struct tool *tool, void *slot, const char *value)
 {
     static const char *const names[] = { "human", "json", "dot", "libvirt" };
+    if (strcmp(value, "xml") == 0)
+        value = "libvirt";
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(names[i], value) == 0) {
             *(enum show_output *)slot = (enum show_output)i;
@@ -41,6 +43,14 @@ static int set_output(struct tool *tool, void *slot, const char *value)
         }
     return tool_fail_usage(tool, "--output expects 'human', 'json', 'dot' or 'libvirt', not '%s'",
                            value);
+}
+
+static int set_wrap(struct tool *tool, void *slot, const char *value)
+{
+    *(bool *)slot = strcmp(value, "domain") == 0;
+    if (*(bool *)slot || strcmp(value, "disk") == 0)
+        return EXIT_DONE;
+    return tool_fail_usage(tool, "--wrap expects 'disk' or 'domain', not '%s'", value);
 }
 
 /* "2=qcow2" or "2=raw:end" */
@@ -73,7 +83,8 @@ static const struct opt_row rows[] = {
       offsetof(struct show_args, format), NULL },
     { OPT_FLAG, 0, "image-opts", NULL, "IMAGE is a list of options (key=value,...), not a name",
       offsetof(struct show_args, image_opts), NULL },
-    { OPT_CALL, 0, "output", "human|json|dot|libvirt", "how to print the chain (default: human)",
+    { OPT_CALL, 0, "output", "human|json|dot|libvirt",
+      "how to print the chain (default: human; xml is libvirt too)",
       offsetof(struct show_args, output), set_output },
     { OPT_TEXT, 0, "as", "USER", "judge by what USER may read (only root may ask for others)",
       offsetof(struct show_args, as_user), NULL },
@@ -82,6 +93,10 @@ static const struct opt_row rows[] = {
       offsetof(struct show_args, assume), add_assumption },
     { OPT_FLAG, 0, "partial", NULL, "libvirt: print what lies above the first uncertain image",
       offsetof(struct show_args, libvirt.partial), NULL },
+    { OPT_FLAG, 0, "index", NULL, "libvirt: number the images as libvirt does",
+      offsetof(struct show_args, libvirt.numbered), NULL },
+    { OPT_CALL, 0, "wrap", "disk|domain", "libvirt: what to print (default: disk)",
+      offsetof(struct show_args, libvirt.domain), set_wrap },
     { OPT_TEXT, 0, "target", "DEV", "libvirt: the disk's target (default: vda)",
       offsetof(struct show_args, libvirt.target), NULL },
     { OPT_TEXT, 0, "bus", "BUS", "libvirt: the bus of the target (default: virtio)",

@@ -145,6 +145,8 @@ struct qimg_libvirt_options {
     const char *target; /* <target dev=>; NULL = vda */
     const char *bus;    /* <target bus=>; NULL = virtio */
     bool partial;       /* stop above what is not certain, instead of failing */
+    bool numbered;      /* with libvirt's index= of each image and data file, from 1 */
+    bool domain;        /* within the least <domain> that is valid */
 };
 
 /* The <disk> element that tells libvirt the whole chain, so that it need not look itself. It ends

@@ -90,6 +90,25 @@ static int count_certain(const struct qimg_chain *chain, bool partial, size_t *c
                   err);
 }
 
+/* --- writing ---------------------------------------------------------------------------------- */
+
+struct disk {
+    struct xml xml;
+    const char **needs_new;
+    bool numbered;
+    unsigned number; /* that was given last */
+};
+
+/* libvirt's number of what follows: along the chain from 1, a data file right behind its image. */
+static void put_number(struct disk *d)
+{
+    char text[16];
+    if (!d->numbered)
+        return;
+    (void)snprintf(text, sizeof(text), "%u", ++d->number);
+    xml_attribute(&d->xml, "index", text);
+}
+
 /* --- sources ---------------------------------------------------------------------------------- */
 
 static void put_slice(struct xml *xml, struct qimg_range slice)
@@ -137,12 +156,15 @@ static void put_identity(struct xml *xml, const struct remote *remote)
     xml_empty_end(xml);
 }
 
-static void put_remote(struct xml *xml, const struct remote *remote)
+static void put_remote(struct disk *d, const struct remote *remote, bool numbered)
 {
+    struct xml *xml = &d->xml;
     xml_begin(xml, "source");
     xml_attribute(xml, "protocol", remote->protocol);
     xml_attribute(xml, "name", remote->name);
     xml_attribute(xml, "query", remote->query);
+    if (numbered)
+        put_number(d);
     xml_open_end(xml);
     for (size_t i = 0; i < remote->hosts.count; i++)
         put_host(xml, &remote->hosts.items[i]);
@@ -164,42 +186,45 @@ static const char *type_of(const struct qimg_chain_image *image)
     return image->file.is_device ? "block" : "file";
 }
 
-static void put_local(struct xml *xml, const struct qimg_chain_image *image);
+static void put_local(struct disk *d, const struct qimg_chain_image *image, bool numbered);
 
-static void put_data_store(struct xml *xml, const struct qimg_chain_image *data)
+static void put_data_store(struct disk *d, const struct qimg_chain_image *data)
 {
-    xml_begin(xml, "dataStore");
-    xml_attribute(xml, "type", type_of(data));
-    xml_open_end(xml);
-    put_one(xml, "format", "type", "raw");
-    put_local(xml, data);
-    xml_close(xml, "dataStore");
+    xml_begin(&d->xml, "dataStore");
+    xml_attribute(&d->xml, "type", type_of(data));
+    xml_open_end(&d->xml);
+    put_one(&d->xml, "format", "type", "raw");
+    put_local(d, data, true);
+    xml_close(&d->xml, "dataStore");
 }
 
-static void put_local(struct xml *xml, const struct qimg_chain_image *image)
+static void put_local(struct disk *d, const struct qimg_chain_image *image, bool numbered)
 {
     const struct qimg_chain_image *data = image->data_file.image;
-    xml_begin(xml, "source");
-    xml_attribute(xml, image->file.is_device ? "dev" : "file", image->absolute);
+    xml_begin(&d->xml, "source");
+    xml_attribute(&d->xml, image->file.is_device ? "dev" : "file", image->absolute);
+    if (numbered)
+        put_number(d);
     if (!data && !image->has_window) {
-        xml_empty_end(xml);
+        xml_empty_end(&d->xml);
         return;
     }
-    xml_open_end(xml);
+    xml_open_end(&d->xml);
     if (image->has_window)
-        put_slice(xml, image->window);
+        put_slice(&d->xml, image->window);
     if (data)
-        put_data_store(xml, data); /* which has none of its own */
-    xml_close(xml, "source");
+        put_data_store(d, data); /* which has none of its own */
+    xml_close(&d->xml, "source");
 }
 
-static int put_source(struct xml *xml, const struct qimg_chain_image *image, const char **needs_new,
+/* The number stands at the source of the top image, and of others at their <backingStore>. */
+static int put_source(struct disk *d, const struct qimg_chain_image *image, bool numbered,
                       struct qimg_error *err)
 {
     if (image->state != QIMG_CHAIN_REMOTE) {
         if (image->data_file.image)
-            *needs_new = "<dataStore>";
-        put_local(xml, image);
+            *d->needs_new = "<dataStore>";
+        put_local(d, image, numbered);
         return 0;
     }
     struct remote remote;
@@ -208,8 +233,8 @@ static int put_source(struct xml *xml, const struct qimg_chain_image *image, con
         return qimg_within(err, "image %s", name ? name : "?");
     }
     if (strcmp(remote.protocol, "ssh") == 0)
-        *needs_new = "protocol='ssh'";
-    put_remote(xml, &remote);
+        *d->needs_new = "protocol='ssh'";
+    put_remote(d, &remote, numbered);
     remote_release(&remote);
     return 0;
 }
@@ -228,12 +253,13 @@ static void begin_disk(struct xml *xml, const struct qimg_chain_image *top)
     xml_empty_end(xml);
 }
 
-static void begin_backing(struct xml *xml, const struct qimg_chain_image *image)
+static void begin_backing(struct disk *d, const struct qimg_chain_image *image)
 {
-    xml_begin(xml, "backingStore");
-    xml_attribute(xml, "type", type_of(image));
-    xml_open_end(xml);
-    put_one(xml, "format", "type", image->format);
+    xml_begin(&d->xml, "backingStore");
+    xml_attribute(&d->xml, "type", type_of(image));
+    put_number(d);
+    xml_open_end(&d->xml);
+    put_one(&d->xml, "format", "type", image->format);
 }
 
 static void end_disk(struct xml *xml, const struct qimg_libvirt_options *options)
@@ -245,39 +271,62 @@ static void end_disk(struct xml *xml, const struct qimg_libvirt_options *options
     xml_close(xml, "disk");
 }
 
-static int put_chain(struct xml *xml, const struct qimg_chain *chain, size_t count,
-                     const char **needs_new, struct qimg_error *err)
+static int put_chain(struct disk *d, const struct qimg_chain *chain, size_t count,
+                     struct qimg_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         if (i == 0)
-            begin_disk(xml, chain->images[i]);
+            begin_disk(&d->xml, chain->images[i]);
         else
-            begin_backing(xml, chain->images[i]);
-        TRY(put_source(xml, chain->images[i], needs_new, err));
+            begin_backing(d, chain->images[i]);
+        TRY(put_source(d, chain->images[i], i == 0, err));
     }
     if (count == chain->count && chain->end == QIMG_CHAIN_COMPLETE) {
-        xml_begin(xml, "backingStore");
-        xml_empty_end(xml);
+        xml_begin(&d->xml, "backingStore");
+        xml_empty_end(&d->xml);
     }
     for (size_t i = 1; i < count; i++)
-        xml_close(xml, "backingStore");
+        xml_close(&d->xml, "backingStore");
     return 0;
+}
+
+/* The least that libvirt's schema takes for a domain. */
+static void begin_domain(struct xml *xml)
+{
+    str_puts(&xml->text, "<domain type='qemu'>\n"
+                         "  <name>disk</name>\n"
+                         "  <memory unit='KiB'>1048576</memory>\n"
+                         "  <os>\n"
+                         "    <type>hvm</type>\n"
+                         "  </os>\n"
+                         "  <devices>\n");
+    xml->depth = 2;
+}
+
+static void end_domain(struct xml *xml)
+{
+    xml_close(xml, "devices");
+    xml_close(xml, "domain");
 }
 
 int qimg_chain_libvirt(const struct qimg_chain *chain, const struct qimg_libvirt_options *options,
                        char **out, const char **needs_new, struct qimg_error *err)
 {
-    struct xml xml = { 0 };
+    struct disk d = { .needs_new = needs_new, .numbered = options->numbered };
     size_t count = 0;
     *needs_new = NULL;
     TRY(count_certain(chain, options->partial, &count, err));
-    const int rc = put_chain(&xml, chain, count, needs_new, err);
+    if (options->domain)
+        begin_domain(&d.xml);
+    const int rc = put_chain(&d, chain, count, err);
     if (rc == 0)
-        end_disk(&xml, options);
-    AUTO_FREE char *text = str_take(&xml.text);
+        end_disk(&d.xml, options);
+    if (rc == 0 && options->domain)
+        end_domain(&d.xml);
+    AUTO_FREE char *text = str_take(&d.xml.text);
     if (rc < 0)
         return rc;
-    if (xml.unfit)
+    if (d.xml.unfit)
         return qimg_fail(err, EINVAL, "a name of the chain holds bytes that XML cannot hold");
     if (!text)
         return qimg_fail_memory(err);

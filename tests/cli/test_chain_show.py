@@ -123,6 +123,27 @@ def test_target_and_bus(qimg, chain):
     libvirt(chain, disk)
 
 
+def test_a_whole_domain_is_valid_as_it_is_printed(qimg, chain):
+    domain = disk_of(qimg, "--wrap=domain", "top.qcow2")
+    assert indented(disk_of(qimg, "--wrap=disk", "--output=xml", "top.qcow2")) in domain
+    (chain / "whole.xml").write_text(domain)
+    subprocess.run(["virt-xml-validate", chain / "whole.xml", "domain"], check=True)
+    qimg("chain", "show", "--wrap=what", "top.qcow2").failed("--wrap expects 'disk' or 'domain'")
+
+
+def test_images_are_numbered_as_libvirt_does(qimg, chain, img):
+    img("create", "-f", "qcow2", "-o", f"data_file={chain}/d.raw", "low.qcow2", "1M")
+    img("create", "-f", "qcow2", "-b", "low.qcow2", "-F", "qcow2", "mid.qcow2")
+    img("create", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", "data.qcow2")
+    root = ElementTree.fromstring(disk_of(qimg, "--index", "data.qcow2"))
+    assert root.find("source").get("index") == "1"
+    assert [s.get("index") for s in root.iter("backingStore")] == ["2", "3", None]
+    assert root.find(".//dataStore/source").get("index") == "4"
+    disk = disk_of(qimg, "--index", "top.qcow2")
+    libvirt(chain, disk)
+    assert "index" not in disk_of(qimg, "top.qcow2")
+
+
 def test_names_are_escaped(qimg, img, scratch):
     name = "it's <a> & \"b\" é.raw"
     img("create", "-f", "raw", name, "1M")
