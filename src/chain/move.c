@@ -553,7 +553,12 @@ int qimg_move_complete(struct qimg_context *context, const char *destination,
     if (rc <= 0)
         return rc;
     rc = move_run(context, &move, err);
-    if (rc == 0)
+    if (rc < 0)
+        (void)qimg_hint(err,
+                        "A move was interrupted, and this keeps it from being completed; its "
+                        "journal is '%s': without that what was done of it stays as it is",
+                        journal);
+    else
         rc = move_journal_remove(context, journal, err);
     move_release(&move);
     return rc < 0 ? rc : 1;

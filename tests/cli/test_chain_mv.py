@@ -202,6 +202,16 @@ def test_a_journal_that_others_may_write_is_not_believed(tree, qimg):
     assert not secret.exists() and (tree / "dst/stolen").exists()
 
 
+def test_what_keeps_a_journal_from_being_completed_is_told(tree, qimg):
+    gone = whole_journal(f"rename ={tree}/gone ={tree}/dst/gone 1 1 file")
+    (tree / "dst" / JOURNAL).write_text(gone)
+    (tree / "dst" / JOURNAL).chmod(0o600)
+    result = qimg("chain", "mv", "other/o.qcow2", "dst")
+    assert result.code == 1 and "is not the file that it was" in result.err
+    assert f"its journal is '{tree}/dst/{JOURNAL}'" in result.err
+    assert (tree / "dst" / JOURNAL).exists() and (tree / "other/o.qcow2").exists()
+
+
 def test_a_journal_whose_names_are_missing_is_refused(tree, qimg):
     (tree / "dst" / JOURNAL).write_text(whole_journal("change - - - - - - - keep"))
     (tree / "dst" / JOURNAL).chmod(0o600)
