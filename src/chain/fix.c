@@ -327,6 +327,23 @@ static bool took_proven(const struct qimg_fix_step *step)
     return false;
 }
 
+/* What a loop's last image should name only the user knows. */
+static int plan_loop(struct planner *p, const struct qimg_chain_image *holder)
+{
+    struct qimg_fix_step step;
+    AUTO_FREE char *operand = gate_shell_quoted(holder->absolute);
+    int rc = begin_step(p, p->levels->count - 1, holder, &step);
+    if (rc == 0 && operand)
+        step.problem =
+            str_format("it leads back into its own chain: --pick=%zu=PATH; or, if nothing "
+                       "belongs below the image: qimg rebase -u -b '' %s",
+                       p->levels->count, operand);
+    if (rc == 0)
+        rc = step.problem ? keep_step(p, &step) : qimg_fail_memory(p->err);
+    release_step(&step);
+    return rc;
+}
+
 static int plan_chain(struct planner *p, const struct qimg_chain_image *image)
 {
     while (image) {
@@ -344,7 +361,10 @@ static int plan_chain(struct planner *p, const struct qimg_chain_image *image)
         release_step(&step);
         TRY(rc);
         level->sealed |= level->step && took_proven(&p->plan->steps[level->step - 1]);
-        image = next && !in_chain(p, next) ? next : NULL;
+        const bool loops = next && in_chain(p, next);
+        if (loops)
+            TRY(plan_loop(p, image));
+        image = loops ? NULL : next;
     }
     return 0;
 }

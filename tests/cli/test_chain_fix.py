@@ -274,6 +274,18 @@ def test_a_json_name_that_is_relative_can_be_made_absolute(scratch, qimg, qemu_i
     fix(qimg, "--absolute", "t.qcow2", code=0)
 
 
+def test_a_loop_is_for_the_user_to_decide(scratch, qimg, qemu_img):
+    for name in "abc":
+        qemu_img("create", "-q", "-f", "qcow2", name, "1M").ok()
+    for name, backing in (("a", "b"), ("b", "a")):
+        qemu_img("rebase", "-u", "-F", "qcow2", "-b", backing, name).ok()
+    out = fix(qimg, "--absolute", "--apply", "a", code=2)
+    assert "image 1" in out and "it leads back into its own chain: --pick=2=PATH" in out
+    assert names(qemu_img, "c") == [] and qimg("info", "b").ok().out.count("backing file: a") == 1
+    fix(qimg, "--pick=2=c", "--apply", "a", code=0)
+    assert names(qemu_img, "a") == [("b", "qcow2"), ("c", "qcow2")]
+
+
 # --- what stays ----------------------------------------------------------------------------------
 
 def note(path):
