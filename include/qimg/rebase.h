@@ -29,7 +29,8 @@ struct qimg_pull_result {
     uint64_t looked; /* read, and compared or copied */
     uint64_t read;   /* bytes read from files for that */
     uint64_t copied; /* bytes stored in the image */
-    uint64_t zeroed; /* and such that only had to be marked as zeros */
+    uint64_t zeroed; /* and such that only had to be marked as zeros: under QIMG_POLICY_QEMU, a
+                      * rebase marks those alone that lie past the end of the old backing file */
 };
 
 /* What a call would do, and what it can come to at most. */

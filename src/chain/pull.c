@@ -283,9 +283,7 @@ static int begin_packing(const struct pull *pull, struct qimg_error *err)
 int pull_run(const struct pull *pull, struct qimg_pull_result *out, struct qimg_error *err)
 {
     const struct image *top = pull->overlay->layers[0].image;
-    struct pull_job j = {
-        .pull = pull, .out = out, .unit = top->map_unit, .marks_zeros = top->marks_zeros
-    };
+    struct pull_job j = { .pull = pull, .out = out, .unit = top->map_unit };
     struct qimg_error unheard;
 
     *out = (struct qimg_pull_result){ 0 };

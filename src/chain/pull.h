@@ -29,8 +29,15 @@ struct pull {
     unsigned shared;            /* @other is the overlay's own chain from this layer on; 0: it is
                                  * not */
     bool compare;               /* false: what is OPEN is copied without a look at @other */
+    uint64_t zeros_from;        /* units before it hold zeros as data, others are marked */
     const struct qimg_pull_options *options;
 };
+
+/* Is a unit of zeros at @off marked in the overlay's tables? Else it is written like data. */
+static inline bool pull_marks_zeros(const struct pull *pull, uint64_t off)
+{
+    return pull->overlay->layers[0].image->marks_zeros && off >= pull->zeros_from;
+}
 
 /* --- the walk ------------------------------------------------------------------------------- */
 

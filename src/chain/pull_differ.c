@@ -52,7 +52,7 @@ static struct unit next_unit(const struct pull_job *j, const struct copy_slot *s
         u.differs = u.differs || part_differs(j, pair, at->skip, len);
         u.whole &= pair->tag == SPAN_OPEN || pair->tag == SPAN_EQUAL;
         u.zero &= !pair->bytes[0];
-        if (!pair->bytes[0] && (len < end - u.off || !j->marks_zeros))
+        if (!pair->bytes[0] && (len < end - u.off || !pull_marks_zeros(j->pull, u.off)))
             memset(slot->buf + pair->at + at->skip, 0, len);
         u.len += len;
         at->skip += len;
@@ -97,7 +97,8 @@ static int add_write(struct copy_slot *slot, struct copy_write w)
 static int add_unit(const struct pull_job *j, struct copy_slot *slot, const struct unit *u,
                     bool packing)
 {
-    const bool zero = j->marks_zeros && (u->zero || sparse_is_zero(u->bytes, u->len));
+    const bool zero =
+        pull_marks_zeros(j->pull, u->off) && (u->zero || sparse_is_zero(u->bytes, u->len));
     struct copy_write w = { .range = { u->off, u->len }, .data = zero ? NULL : u->bytes };
 
     if (packing && !zero)

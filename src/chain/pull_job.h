@@ -20,7 +20,6 @@ struct pull_job {
     struct pull_span span;      /* what the walk found and no slot has yet */
     struct pair_batch *batches; /* by slot->index */
     uint64_t unit;              /* bytes that are allocated at once (walk.unit: or packed) */
-    bool marks_zeros;           /* else they are written like everything else */
 };
 
 /* The transform: what of @slot's pairs is to be written. */

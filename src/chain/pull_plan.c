@@ -11,12 +11,12 @@ struct touched {
     uint64_t size, count, next; /* the first block that was not counted yet */
 };
 
-static void touch(struct touched *t, const struct pull_span *span)
+static void touch(struct touched *t, uint64_t off, uint64_t len)
 {
-    if (t->size == 0)
+    if (t->size == 0 || len == 0)
         return;
-    const uint64_t first = max_u64(span->off / t->size, t->next);
-    const uint64_t end = div_up(span->off + span->len, t->size);
+    const uint64_t first = max_u64(off / t->size, t->next);
+    const uint64_t end = div_up(off + len, t->size);
     t->count += end - min_u64(first, end);
     t->next = max_u64(end, t->next);
 }
@@ -43,6 +43,19 @@ static bool all_zero(const struct pair_vec *parts)
     return true;
 }
 
+/* How much of @span, from its start, may become data; the rest is zeros, and marked. */
+static uint64_t data_len(const struct pull_walk *walk, const struct pull_span *span)
+{
+    const struct pull *pull = walk->pull;
+    const uint64_t end = span->off + span->len;
+
+    if (!all_zero(&walk->parts) || !pull_marks_zeros(pull, end - 1))
+        return span->len;
+    if (pull_marks_zeros(pull, span->off))
+        return 0;
+    return min_u64(align_up(pull->zeros_from, walk->unit), end) - span->off;
+}
+
 static int count_spans(const struct pull *pull, struct pull_walk *walk, struct touched touched[2],
                        struct qimg_pull_plan *out, struct qimg_error *err)
 {
@@ -57,11 +70,11 @@ static int count_spans(const struct pull *pull, struct pull_walk *walk, struct t
         if (span.kind != SPAN_OPEN)
             continue;
         count_reads(pull, &walk->parts, out);
-        const bool zero = all_zero(&walk->parts);
-        *(zero ? &out->zero_max : &out->copy_max) += span.len;
-        if (!zero || !pull->overlay->layers[0].image->marks_zeros)
-            touch(&touched[0], &span);
-        touch(&touched[1], &span);
+        const uint64_t data = data_len(walk, &span);
+        out->copy_max += data;
+        out->zero_max += span.len - data;
+        touch(&touched[0], span.off, data);
+        touch(&touched[1], span.off, span.len);
     }
     return rc;
 }

@@ -89,6 +89,15 @@ static void rebase_end(const struct rebase *r)
         qimg_image_close(r->other);
 }
 
+/* Zeros that the old backing file has cost nothing where they are marked; QEMU marks only those
+ * behind its end, and its `map` shows that. */
+static uint64_t zeros_from(const struct qimg_image *image)
+{
+    const bool like_qemu = image->context->gate.policy == QIMG_POLICY_QEMU;
+
+    return like_qemu && image->layer_count > 1 ? image->layers[1].image->size : 0;
+}
+
 static struct pull pull_of(const struct rebase *r)
 {
     return (struct pull){
@@ -96,6 +105,7 @@ static struct pull pull_of(const struct rebase *r)
         .other = r->other,
         .shared = r->shared,
         .compare = true,
+        .zeros_from = zeros_from(r->image),
         .options = &r->options->pull,
     };
 }

@@ -164,6 +164,39 @@ def test_every_pair_of_chains(twin, below, options):
     assert (twin.ours / "top").read_bytes()[cluster:] == copied
 
 
+def zeros_of(directory):
+    """What the top has itself and is marked as zeros, without a place, as [start, end) pairs."""
+    entries = json.loads(run.qemu_img(directory)("map", "--output=json", "top").ok().out)
+    return [[e["start"], e["start"] + e["length"]] for e in entries
+            if e["depth"] == 0 and e["present"] and not e["data"]]
+
+
+@pytest.mark.parametrize("options", ("compat=1.1", "extended_l2=on", "cluster_size=4k"))
+def test_zeros_that_the_old_base_has(twin, options):
+    """QEMU marks those that lie behind its end, and writes the others: `map` shows it. Under our
+    own name all are marked. The plan knows of both."""
+    raw(twin, "old", 1100 * 1024, "write -q -P 1 0 300k", "write -q -P 4 512k 100k")
+    raw(twin, "new", 3 * MIB, "write -q -P 4 0 3M")
+    qcow2(twin, "top", 3 * MIB, "write -q -P 7 200k 50k", "write -q -P 7 2000k 50k",
+          options=options, backing=over("old", "raw"))
+    run.qemu_img(twin.theirs)("convert", "-O", "raw", "top", twin.scratch / "before").ok()
+    twin.fork()
+    to_new = ("-b", "new", "-F", "raw")
+    (twin.ours / "native").write_bytes((twin.ours / "top").read_bytes())
+    planned = json.loads(run.as_qemu_img(twin.ours)(
+        "rebase", "--plan", "--output=json", *to_new, "top").ok().out)
+    twin.write("rebase", *to_new, "top").ok()
+    verbs.assert_same(twin, "top", mapped=False)
+    assert zeros_of(twin.ours) == zeros_of(twin.theirs)
+    assert zeros_of(twin.ours)[0][0] >= 1100 * 1024
+    assert sum(b - a for a, b in zeros_of(twin.ours)) <= planned["zero-at-most"]
+    assert planned["copy-at-most"] <= 1100 * 1024 + images.cluster_size(options)
+    run.ours(twin.ours)("rebase", *to_new, "native").ok()
+    os.replace(twin.ours / "native", twin.ours / "top")
+    assert zeros_of(twin.ours)[0][0] < 512 * 1024
+    run.qemu_img(twin.ours)("compare", "-F", "raw", "top", twin.scratch / "before").ok()
+
+
 @pytest.mark.parametrize("options", LAYOUTS)
 def test_zeros_up_to_an_end_inside_a_cluster(twin, options):
     """Neither the top nor an old base has anything there; the new base is longer, and has."""
