@@ -56,6 +56,13 @@ static int fail(struct job *job, const char *target, const struct qimg_error *er
     return job_fail(job, err, "'%s' holds a part of what was to be copied", target);
 }
 
+/* This contradiction, which is seen before all that may fail in qimg_convert(), QEMU tells of and
+ * ends with 0 nevertheless. */
+static bool is_no_failure(const struct tool *tool, const struct convert_args *args)
+{
+    return tool->as_qemu && args->target_is_zero && args->backing;
+}
+
 static int convert(struct tool *tool, struct qimg_context *context, const struct convert_args *args,
                    char **names, struct job *job)
 {
@@ -92,8 +99,11 @@ static int convert(struct tool *tool, struct qimg_context *context, const struct
         .progress = job_progress,
         .user = job,
     };
-    if (code == EXIT_DONE && qimg_convert(context, &options, &err) < 0)
+    if (code == EXIT_DONE && qimg_convert(context, &options, &err) < 0) {
         code = fail(job, options.target, &err);
+        if (is_no_failure(tool, args))
+            code = EXIT_DONE;
+    }
     for (size_t i = 0; i < args->source_count; i++)
         qimg_image_close(sources[i]);
     free(sources);

@@ -123,6 +123,7 @@ def test_odd_sizes_of_raw(twin, size):
     ("-O", "raw", "-o", "nosuch=1", "a", "out.raw"), ("-O", "raw", "-c", "a", "out.raw"),
     ("--skip-broken-bitmaps", "a", "out.raw"), ("--target-image-opts", "a", "file.filename=x"),
     ("-O", "raw", "-b", "x", "-F", "raw", "a", "out.raw"), ("-r", "x", "a", "out.raw"),
+    ("-p", "-n", "--target-is-zero", "-B", "real", "a", "out.raw"), # exits with 0
 ), ids=lambda args: " ".join(args))
 def test_refused_with_qemus_words(twin, args):
     images.make(twin, "compat=1.1", "a", 1 << 20)
@@ -131,6 +132,8 @@ def test_refused_with_qemus_words(twin, args):
         # 10.1 gave -b its meaning; 7.2 knows -B alone.
         pytest.skip("the oracle has no convert -b")
     twin.write("convert", *args)
+    if "--target-is-zero" in args:
+        run.ours(twin.ours)("convert", *args).failed()
 
 
 def test_a_backing_file_is_read_through_each_form_of_its_name(twin):
