@@ -3,10 +3,12 @@
  * What is to be written of the bytes that were fetched: zeros are left out or become zeros of the
  * target (-S), data is packed (-c), and into a new image whole clusters go.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "bits.h"
 #include "convert.h"
+#include "copy_worker.h"
 
 static int push(struct copy_slot *slot, struct copy_write write)
 {
@@ -136,6 +138,13 @@ static int write_plain(const struct convert *c, struct copy_slot *slot)
 /* --- packed clusters ----------------------------------------------------------------------------
  */
 
+/* A packed cluster is a whole one: where the target goes on behind the end of the sources, the rest
+ * of their last cluster would be lost. */
+static bool is_whole(const struct convert *c, const struct area *cluster)
+{
+    return cluster->len == c->unit || cluster->off + cluster->len == c->target.image->size;
+}
+
 /* One cluster; *used of the slot's scratch is taken. */
 static int pack_cluster(const struct convert *c, struct copy_slot *slot, const struct area *cluster,
                         size_t *used)
@@ -145,6 +154,10 @@ static int pack_cluster(const struct convert *c, struct copy_slot *slot, const s
 
     if (c->rule.min_len > 0 && sparse_is_zero(cluster->buf, cluster->len))
         return push_zeros(c, slot, range);
+    if (!is_whole(c, cluster)) {
+        copy_slot_fail(slot, cluster->off, -EINVAL, true);
+        return 0;
+    }
     const ssize_t len = packers_pack(c->packers, cluster->buf, c->unit, packed, c->unit - 1);
     if (len == -ENOSPC)
         return push(slot, (struct copy_write){ .range = range, .data = cluster->buf });

@@ -156,6 +156,24 @@ def test_into_an_existing_image(twin, layout):
     twin.write("convert", "-n", "-O", "qcow2", name, "nox.qcow2")
 
 
+def test_compress_into_a_part_of_a_cluster(twin):
+    """A packed cluster would take the place of what the target has behind the end of the source."""
+    twin.img("create", "-q", "-f", "raw", "base", "1M")
+    twin.io("base", "write -q -P 5 0 1M", options=("-f", "raw"))
+    twin.img("create", "-q", "-f", "raw", "short", 64 * 1024 + 4608)
+    twin.io("short", "write -q -P 9 0 1000", "write -q -P 9 64k 4608", options=("-f", "raw"))
+    twin.img("create", "-q", "-f", "qcow2", "-b", "base", "-F", "raw", "out.qcow2")
+    twin.fork()
+    twin.write("convert", "-f", "raw", "-n", "-c", "-O", "qcow2", "short", "out.qcow2").failed(
+        "error while writing at byte 65536: Invalid argument")
+    verify = ("-r", "-f", "qcow2", "-c", f"read -q -P 5 {64 * 1024 + 4608} 100k", "out.qcow2")
+    assert "failed" not in run.qemu_io(twin.ours)(*verify).ok().out
+    twin.img("create", "-q", "-f", "raw", "short", 64 * 1024 + 4608)
+    twin.fork()
+    twin.write("convert", "-f", "raw", "-n", "-c", "-O", "qcow2", "short", "out.qcow2").ok()
+    twin.same_guest("out.qcow2")
+
+
 def test_into_an_existing_overlay(twin):
     name = chain(twin, 3)
     twin.img("create", "-q", "-f", "qcow2", "-b", "c0.raw", "-F", "raw", "out.qcow2", "4M")
