@@ -96,12 +96,14 @@ static int add_units(struct pull_job *j, struct copy_slot *slot)
 }
 
 /* Packing into an overlay with subclusters: cluster by cluster, to see which can be packed. */
-static int add_cluster(struct pull_job *j, struct copy_slot *slot)
+static int add_cluster(struct pull_job *j, struct copy_slot *slot, struct qimg_error *err)
 {
     struct pair_vec *parts = &j->walk.parts;
     bool placed;
 
-    TRY(has_place(j, j->span.off, &placed));
+    const int rc = has_place(j, j->span.off, &placed);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "error while reading image metadata");
     for (size_t i = 0; placed && i < parts->count; i++)
         if (parts->items[i].tag == SPAN_OPEN)
             parts->items[i].tag = PART_PLACED;
@@ -140,7 +142,7 @@ static int plan_step(struct pull_job *j, struct copy_slot *slot, struct qimg_err
     if (rc <= 0)
         return rc;
     if (j->walk.by_unit)
-        rc = add_cluster(j, slot);
+        rc = add_cluster(j, slot, err);
     else
         rc = j->walk.parts.count > 1 ? add_unit(j, slot) : add_units(j, slot);
     return rc == -ENOMEM ? qimg_fail_memory(err) : rc;
@@ -157,8 +159,9 @@ static int plan_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_e
     do
         rc = plan_step(j, slot, err);
     while (rc > 0);
-    /* What lies before a failure comes first; the failure will be there again. */
-    if (rc < 0 && batch->used == 0)
+    /* What lies before a failure comes first; the failure will be there again. Out of memory, the
+     * slot may have a part of a unit only. */
+    if (rc == -ENOMEM || (rc < 0 && batch->used == 0))
         return rc;
     if (pair_batch_fetch(batch, slot, side) < 0)
         return qimg_fail_memory(err);
