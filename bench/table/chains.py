@@ -35,7 +35,8 @@ def convert_chains(b):
                 took, peak = convert(b, program, depth)
                 seconds[who].append(took)
                 peaks[who, depth] = max(peak, peaks.get((who, depth), 0))
-        while len(seconds['qimg']) < 3:
+        convert(b, b.qimg, depth)  # theirs takes so long that the machine takes its cache back
+        while len(seconds['qimg']) < 5:
             took, peak = convert(b, b.qimg, depth)
             seconds['qimg'].append(took)
             peaks['qimg', depth] = max(peak, peaks.get(('qimg', depth), 0))

@@ -2,18 +2,22 @@
 """Commands that read and write a few KiB: the whole process is what counts."""
 import statistics
 
-from table.harness import QEMU_IMG, medians, run, spawn
+from table.harness import QEMU_IMG, fresh, medians, run, spawn
 
 
 def small_commands(b):
     """info and create of a small image."""
     rounds = b.rounds(41, 15)
-    image = b.path('small.qcow2')
+    image, new = b.path('small.qcow2'), b.path('new.qcow2')
     spawn([QEMU_IMG, 'create', '-f', 'qcow2', image, '1G'])
-    for name, tail in (('info', [image]),
-                       ('create', ['-f', 'qcow2', b.path('new.qcow2'), '1G'])):
-        m = medians(rounds, ours=lambda: spawn([b.qimg, name, *tail]),
-                    theirs=lambda: spawn([QEMU_IMG, name, *tail]))
+
+    def timed(program, name):
+        if name == 'info':
+            return spawn([program, 'info', image])
+        return spawn([program, 'create', '-f', 'qcow2', fresh(new), '1G'])
+
+    for name in ('info', 'create'):
+        m = medians(rounds, ours=lambda: timed(b.qimg, name), theirs=lambda: timed(QEMU_IMG, name))
         ratio = m['ours'] / m['theirs']
         b.add(f'`{name}` of a small image', "at most 0.2 of qemu-img's time", ratio, ratio <= 0.2,
               ours=m['ours'] * 1e3, theirs=m['theirs'] * 1e3, unit='ms')
@@ -26,7 +30,7 @@ def deep_commands(b):
 
     def overlay(depth):
         return [b.qimg, 'create', '-f', 'qcow2', '-F', 'qcow2', '-b', tops[depth],
-                b.path(f'overlay{depth}.qcow2')]
+                fresh(b.path(f'overlay{depth}.qcow2'))]
 
     def rebase(depth):
         return [b.qimg, 'rebase', '-u', '-F', 'qcow2', '-b', tops[depth],
