@@ -7,6 +7,9 @@ _qimg_options() {
     case $1 in
     "") echo "-h --help -V --version -T --trace -v --verbose --engine --threads --map-budget --compat $gate" ;;
     amend) echo "$common -o --options -f --format --image-opts -t --cache --force -p --progress --progress=json -q --quiet" ;;
+    bench) echo "$common -f --format --image-opts -t --cache -c --count -d --depth -o --offset -s --buffer-size
+        -S --step-size -w --write --pattern --flush-interval --no-drain -i --aio -n --native
+        -U --force-share -q --quiet" ;;
     bitmap) echo "$common -f --format --image-opts --add -g --granularity --remove --clear --enable --disable --merge
         -b --source-file -F --source-format -q --quiet" ;;
     chain) echo "-h --help" ;;
@@ -73,7 +76,7 @@ _qimg_values() {
     *:--engine) echo "auto io_uring threads" ;;
     *:--compat) echo "qemu" ;;
     *:--preallocation) echo "off metadata falloc full" ;;
-    io:-i | io:--aio) echo "threads native io_uring" ;;
+    bench:-i | bench:--aio | io:-i | io:--aio) echo "threads native io_uring" ;;
     io:-d | io:--discard) echo "ignore unmap" ;;
     *:-t | *:--cache | *:--source-cache | *:--target-cache | *:--backing-cache | check:-T | compare:-T | convert:-T | rebase:-T)
         echo "none writeback writethrough directsync unsafe" ;;
@@ -90,7 +93,7 @@ _qimg() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        amend | bitmap | chain | check | commit | compare | convert | create | dd | fixture | info | io | map | measure | rebase | resize | snapshot | stream)
+        amend | bench | bitmap | chain | check | commit | compare | convert | create | dd | fixture | info | io | map | measure | rebase | resize | snapshot | stream)
             command=$word
             if [[ ($command == chain || $command == fixture) && $((i + 1)) -lt $COMP_CWORD && ${COMP_WORDS[i + 1]} != -* ]]; then
                 command=$command-${COMP_WORDS[i + 1]}
@@ -107,7 +110,7 @@ _qimg() {
     elif [[ $command == chain || $command == fixture ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_qimg_options "$command-verbs")" -- "$cur"; compgen -f -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "amend bitmap chain check commit compare convert create dd fixture info io map measure rebase resize snapshot stream" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "amend bench bitmap chain check commit compare convert create dd fixture info io map measure rebase resize snapshot stream" -- "$cur")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")

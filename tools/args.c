@@ -9,15 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-int args_size(const struct tool *tool, const char *what, const char *text, uint64_t *out)
+int args_size_within(const struct tool *tool, const char *what, const char *text,
+                     struct args_bounds bounds, uint64_t *out)
 {
-    int rc = qimg_size_parse(text, out);
+    const int rc = qimg_size_parse(text, out);
     if (rc < 0 && rc != -ERANGE)
         return tool_fail(tool, "Invalid %s specified: '%s'", what, text);
-    if (rc < 0 || *out > INT64_MAX)
-        return tool_fail(tool, "Invalid %s specified. Must be between 0 and %" PRId64 ".", what,
-                         INT64_MAX);
+    if (rc < 0 || *out < bounds.least || *out > bounds.most)
+        return tool_fail(tool, "Invalid %s specified. Must be between %" PRIu64 " and %" PRIu64 ".",
+                         what, bounds.least, bounds.most);
     return EXIT_DONE;
+}
+
+int args_size(const struct tool *tool, const char *what, const char *text, uint64_t *out)
+{
+    return args_size_within(tool, what, text, (struct args_bounds){ 0, INT64_MAX }, out);
 }
 
 int args_number(const struct tool *tool, const char *what, const char *text,

@@ -14,6 +14,10 @@ struct args_bounds {
     uint64_t least, most;
 };
 
+/* The same for a size that has other bounds than 0 and INT64_MAX. */
+int args_size_within(const struct tool *tool, const char *what, const char *text,
+                     struct args_bounds bounds, uint64_t *out);
+
 /* A plain number, without suffix. */
 int args_number(const struct tool *tool, const char *what, const char *text,
                 struct args_bounds bounds, uint64_t *out);

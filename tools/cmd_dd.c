@@ -44,11 +44,7 @@ static const struct opt_row rows[] = {
 
 static int set_block(const struct tool *tool, struct dd_args *args, const char *value)
 {
-    if (args_size(tool, "bs", value, &args->block))
-        return EXIT_FAILED;
-    if (args->block >= 1 && args->block <= INT_MAX)
-        return EXIT_DONE;
-    return tool_fail(tool, "Invalid bs specified. Must be between 1 and %d.", INT_MAX);
+    return args_size_within(tool, "bs", value, (struct args_bounds){ 1, INT_MAX }, &args->block);
 }
 
 static int set_count(const struct tool *tool, struct dd_args *args, const char *value)

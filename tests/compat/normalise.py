@@ -122,6 +122,11 @@ def json_parser_words(text):
     return re.sub(r"(JSON parse error), .*", r"\1", text)
 
 
+def step_size(text):
+    """10.1: bench names the step size in words."""
+    return text.replace("Invalid step_size specified", "Invalid step size specified")
+
+
 def number_of_errno(text):
     """9.0: snapshot gives the words of an errno without its number."""
     text = re.sub(r"(Could not create snapshot '.*'): -\d+ \((.*)\)\n", r"\1: \2\n", text)
@@ -134,7 +139,7 @@ NEW_OUT = (drop_child_nodes, drop_detached_header, drop_json_children, drop_map_
 OLD_OUT = (reprint_json, snapshot_columns)
 BOTH_ERR = (drop_usage_hint, blank_size_error, coroutines, blank_output_error,
             blank_unexpected_argument, getopt_words, json_parser_words, last_newline,
-            number_of_errno)
+            number_of_errno, step_size)
 
 
 def _apply(rules, text):

@@ -20,7 +20,6 @@ from pylib.paths import QEMU_IMG, QIMG
 GOLDEN = Path(__file__).parent / "golden"
 
 LATER = {  # pattern of what qimg does not do yet: (why, cases without any part of ours)
-    r"qemu-img bench": ("measures", 2),
     r"qemu-img rebase -b (?:base\.qcow2 -F|\"\" | top|nox)": ("copies clusters", 1),
     r"qemu-img convert (?=.*-O qcow2)(?!-C|-O qcow2 -B base.qcow2 top)": ("writes qcow2", 1),
 }

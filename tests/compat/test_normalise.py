@@ -40,6 +40,8 @@ SAME = [  # rule, text of 7.2, text of 10.2
     (n.drop_detached_header, '{\n', '{\n    "detached-header": false,\n'),
     (n.number_of_errno, "qemu-img: Could not create snapshot 's': -22 (Invalid argument)\n",
      "qemu-img: Could not create snapshot 's': Invalid argument\n"),
+    (n.step_size, "qemu-img: Invalid step_size specified\n",
+     "qemu-img: Invalid step size specified\n"),
     (n.last_newline, "Detected format of qcow2.", "Detected format of qcow2.\n"),
 ]
 
@@ -57,6 +59,8 @@ DIFFERENT = [  # rule, two texts that must stay different
      "qemu-img create: option requires an argument -- 'o'\n"),
     (n.number_of_errno, "qemu-img: Could not create snapshot 's': -22 (Invalid argument)\n",
      "qemu-img: Could not create snapshot 's': Operation not supported\n"),
+    (n.step_size, "qemu-img: Invalid step_size specified\n",
+     "qemu-img: Invalid buffer size specified\n"),
 ]
 
 

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The load that `bench` puts on an image: requests of one size at a fixed distance, many under way
+ * at a time, flushes between them. Which requests are made, and after which of them is flushed,
+ * is what qemu-img does.
+ */
+#ifndef TOOLS_BENCH_LOAD_H
+#define TOOLS_BENCH_LOAD_H
+
+#include "tool.h"
+
+struct bench_load {
+    bool write;
+    uint8_t pattern;         /* of what is written */
+    uint32_t count;          /* requests */
+    uint32_t depth;          /* of them under way at a time */
+    uint32_t len, step;      /* bytes: of one request, and from one to the next; both > 0 */
+    uint64_t off;            /* of the first */
+    uint32_t flush_interval; /* requests from one flush to the next; 0 = none, else >= depth */
+    bool no_drain;           /* flush beside requests that are under way */
+};
+
+/* Runs it on @image (writable where the load writes). @seconds is how long it took, without what
+ * comes before the first request. Returns EXIT_DONE, or EXIT_FAILED after saying why. */
+int bench_load_run(const struct tool *tool, struct qimg_image *image, const struct bench_load *load,
+                   double *seconds);
+
+#endif
