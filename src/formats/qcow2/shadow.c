@@ -32,13 +32,11 @@ static int place_block(void *user, uint64_t *host_off)
 static int find_start(struct shadow *s)
 {
     TRY(shadow_counts_end(&s->counts, &s->counted_end));
+    s->next = s->counted_end;
     if (s->where == SHADOW_INSIDE) {
-        s->next = 1;
-        TRY(shadow_counts_load(&s->old, s->q));
-        s->counts.budget = s->old.budget = SIZE_MAX;
+        s->counts.budget = SIZE_MAX;
         return 0;
     }
-    s->next = s->counted_end;
     if (!s->q->image.file->is_device)
         s->next = max_u64(s->next, to_clusters(s, s->file_size));
     s->first = s->next << s->q->header.cluster_bits;
@@ -85,30 +83,54 @@ void shadow_end(struct shadow *s)
 /* --- space -------------------------------------------------------------------------------------
  */
 
-/* Is cluster @n free in the old state and in the new one? (3) */
-static int is_free(struct shadow *s, uint64_t n)
+/* The old state's counts, to look for free clusters in. */
+static int load_old(struct shadow *s)
 {
-    uint64_t before, after;
-
-    TRY(shadow_counts_get(&s->old, n, &before));
-    TRY(shadow_counts_get(&s->counts, n, &after));
-    return before == 0 && after == 0;
+    if (s->old.file)
+        return 0;
+    TRY(shadow_counts_load(&s->old, s->q));
+    s->old.budget = SIZE_MAX; /* what is taken is noted there, and must not be written */
+    s->inside = 1;
+    return 0;
 }
 
-static int find_inside(struct shadow *s, uint64_t count, uint64_t *first)
+/* The first run of @count clusters in [s->inside, @end) that is free: in the old state, which
+ * also keeps (3), and of what was taken so far. Where no such run is in there: -ENOSPC. */
+static int find_inside(struct shadow *s, uint64_t count, uint64_t end, uint64_t *first)
 {
-    uint64_t run = 0, n = s->next;
+    uint64_t run = 0, n = s->inside;
 
     for (; run < count; n++) {
-        if (n >= s->device_end)
+        uint64_t before;
+        if (n >= end)
             return -ENOSPC;
-        const int free = is_free(s, n);
-        if (free < 0)
-            return free;
-        run = free ? run + 1 : 0;
+        TRY(shadow_counts_get(&s->old, n, &before));
+        run = before == 0 ? run + 1 : 0;
     }
     *first = n - count;
     return 0;
+}
+
+static int take_inside(struct shadow *s, uint64_t count, uint64_t end, uint64_t *first)
+{
+    TRY(load_old(s));
+    TRY(find_inside(s, count, end, first));
+    for (uint64_t n = *first; n < *first + count; n++)
+        TRY(shadow_counts_set(&s->old, n, 1));
+    if (count == 1) /* no smaller hole was passed */
+        s->inside = *first + 1;
+    return 0;
+}
+
+/* Behind everything; where a device ends there, in what is free before. */
+static int take(struct shadow *s, uint64_t count, uint64_t *first)
+{
+    if (s->where == SHADOW_INSIDE)
+        return take_inside(s, count, s->device_end, first);
+    *first = s->next;
+    if (count <= s->device_end && s->next <= s->device_end - count)
+        return 0;
+    return s->q->image.file->is_device ? take_inside(s, count, s->counted_end, first) : -EFBIG;
 }
 
 /* Adds a run to a list of runs, joining it with the last one. */
@@ -126,15 +148,12 @@ static int note_run(struct range_vec *v, struct qimg_range run)
 int shadow_alloc(struct shadow *s, uint64_t count, uint64_t *host_off)
 {
     const unsigned bits = s->q->header.cluster_bits;
-    uint64_t first = s->next;
+    uint64_t first;
 
-    if (s->where == SHADOW_INSIDE)
-        TRY(find_inside(s, count, &first));
-    if (count > s->device_end || first > s->device_end - count)
-        return s->q->image.file->is_device ? -ENOSPC : -EFBIG;
+    TRY(take(s, count, &first));
     const struct qimg_range run = { first << bits, count << bits };
     TRY(s->counted < s->taken.count ? note_run(&s->taken, run) : range_vec_push(&s->taken, run));
-    s->next = first + count;
+    s->next = max_u64(s->next, first + count);
     *host_off = first << bits;
     return 0;
 }

@@ -19,7 +19,8 @@
  *       crash after the flip leaks nothing, and before it the half-built shadow lies where the old
  *       state counts nothing.
  *   (3) A cluster that the new state releases is not used for the new state.
- *   (4) Memory: SHADOW_BUDGET of refcount blocks, a table of one entry a block, a write buffer.
+ *   (4) Memory: SHADOW_BUDGET of refcount blocks, a table of one entry a block, a write buffer;
+ *       where clusters inside are looked for, all counts of the old state too.
  *
  * A cluster of shadow_alloc() is counted once, by and by; shadow_count() sees all of it.
  */
@@ -92,11 +93,12 @@ enum shadow_where {
 struct shadow {
     struct qcow2 *q;
     struct shadow_counts counts;
-    struct shadow_counts old; /* never changed; for SHADOW_INSIDE */
+    struct shadow_counts old; /* and what was taken inside; loaded when that is first asked for */
     struct qcow2_header header;
     const uint8_t *sector; /* replaces all of sector 0 behind the header's fields; NULL = kept */
     enum shadow_where where;
-    uint64_t next;              /* cluster from which on a place is looked for */
+    uint64_t next;              /* cluster behind all that are counted or taken */
+    uint64_t inside;            /* the first one that may be free before them */
     uint64_t file_size;         /* when it began */
     uint64_t counted_end;       /* clusters that the old state counts end here */
     uint64_t device_end;        /* clusters; UINT64_MAX for files */
@@ -120,7 +122,7 @@ struct shadow {
 MUST_CHECK int shadow_begin(struct shadow *s, struct qcow2 *q, enum shadow_where where);
 void shadow_end(struct shadow *s);
 
-/* @count consecutive clusters. -ENOSPC past the end of a device. */
+/* @count consecutive clusters. -ENOSPC where a device has no such room. */
 MUST_CHECK int shadow_alloc(struct shadow *s, uint64_t count, uint64_t *host_off);
 
 /* The same for clusters that shall read as zeros, which need not be written then. */
