@@ -34,8 +34,6 @@ void alloc_taken(struct qcow2 *q, uint64_t cluster, uint64_t count)
     m->taken_end = max_u64(m->taken_end, end);
     if (q->geometry.file_size < end)
         q->geometry.file_size = end;
-    if (m->truncates && end > m->truncate_to)
-        m->truncates = false; /* the space is in use again */
 }
 
 void alloc_freed(struct qcow2 *q, uint64_t cluster, uint64_t count)

@@ -205,14 +205,10 @@ int meta_settle(struct qcow2 *q, struct qimg_error *err)
     const struct meta *m = q->meta;
 
     TRY(meta_flush(q, err));
-    for (size_t before = SIZE_MAX; m->released.count < before;) {
+    for (size_t before = SIZE_MAX; m->released.count > 0 && m->released.count < before;) {
         before = m->released.count;
-        if (before == 0 && !m->truncates)
-            break;
         TRY(meta_flush(q, err)); /* lowers what the last one unlinked */
     }
-    if (m->truncates)
-        TRY(meta_flush(q, err));
     return 0;
 }
 

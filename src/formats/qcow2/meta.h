@@ -13,7 +13,7 @@
  *   (3) L1 and L2 links
  *   (4) the header sector
  *   then the barrier that makes it all durable, and after it
- *   (6) reuse, punching and truncation of what (1) lowered.
+ *   (6) reuse and punching of what (1) lowered.
  * (5), the lowering of counts for links that this flush removed, is (1) of the next flush: so
  * it costs no barrier of its own. meta_settle() flushes until nothing waits.
  *
@@ -125,9 +125,6 @@ void header_changed_with(struct qcow2 *q, const uint8_t sector[QCOW2_SECTOR]);
 
 /* Somebody else, behind a flush, made sector 0 say what q->header says. */
 void meta_header_written(struct qcow2 *q);
-
-/* The file is cut to @size bytes in (6) of the flush that follows the next one (meta_settle). */
-void meta_truncate_later(struct qcow2 *q, uint64_t size);
 
 /* --- counts and clusters ------------------------------------------------------------------------
  */

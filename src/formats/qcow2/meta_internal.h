@@ -83,9 +83,6 @@ struct meta {
     bool is_device;
     uint64_t packed_next; /* where packed bytes may go on inside a cluster; 0 = nowhere */
     struct released_vec released;
-    bool truncates;
-    unsigned truncate_wait; /* flushes until it may be done */
-    uint64_t truncate_to;
 
     struct overlap_leaf_vec leaves;
     struct write_plan *plans;     /* under way */
@@ -164,7 +161,7 @@ int alloc_clear(struct qcow2 *q, uint64_t host_off, uint64_t len, bool fresh);
 
 /* --- release.c --- */
 
-/* Lowers counts, punches and truncates, as far as that is due. */
+/* Lowers counts and punches, as far as that is due. */
 int release_due(struct qcow2 *q);
 
 /* After the last barrier of a flush. @stamp: made before it. */

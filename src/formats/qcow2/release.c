@@ -3,9 +3,7 @@
  * What happens to clusters that lost a reference. They wait, still counted, until the removal of
  * the link is durable (a flush) and no older read is under way; then the count is lowered in
  * memory, and what reaches 0 may be punched and used again at once: nothing on disk points there
- * any more, and a count that is too high there is a leak at most. A file is cut only behind the
- * flush that made lowered counts durable: counts of clusters behind the end cannot be repaired
- * by everyone.
+ * any more, and a count that is too high there is a leak at most.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -83,19 +81,6 @@ static bool is_due(const struct qcow2 *q, const struct released *r)
     return r->durable && (!pins || pins->passed(pins->user, r->stamp));
 }
 
-static int truncate_due(struct qcow2 *q)
-{
-    struct meta *m = q->meta;
-
-    if (!m->truncates || m->truncate_wait > 0 || m->released.count > 0)
-        return 0;
-    m->truncates = false;
-    m->unsynced = true;
-    m->taken_end = min_u64(m->taken_end, m->truncate_to);
-    m->covered = min_u64(m->covered, m->truncate_to);
-    return io_truncate(q->image.file, m->truncate_to);
-}
-
 /* Moves what is due to the end of the list; returns how many those are. */
 static size_t gather_due(const struct qcow2 *q, struct released_vec *waiting)
 {
@@ -137,11 +122,9 @@ static size_t merge(struct released *list, size_t count)
 int release_due(struct qcow2 *q)
 {
     struct released_vec *waiting = &q->meta->released;
-    int rc = truncate_due(q);
-
-    if (rc < 0)
-        return rc;
     const size_t due = gather_due(q, waiting);
+    int rc = 0;
+
     waiting->count -= due;
     if (due == 0)
         return 0;
@@ -162,17 +145,4 @@ void release_flushed(struct qcow2 *q, uint64_t stamp)
         m->released.items[i].durable = true;
         m->released.items[i].stamp = stamp;
     }
-    if (m->truncate_wait > 0)
-        m->truncate_wait--;
-}
-
-void meta_truncate_later(struct qcow2 *q, uint64_t size)
-{
-    struct meta *m = q->meta;
-
-    if (m->is_device)
-        return;
-    m->truncates = true;
-    m->truncate_to = size;
-    m->truncate_wait = 2; /* links gone; counts lowered */
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a cluster that lost its last reference waits for before it is used again, and the file
- * before it is cut.
+ * What a cluster that lost its last reference waits for before it is used again.
  */
 #include <criterion/criterion.h>
 
@@ -102,36 +101,6 @@ Test(qcow2_release, a_read_under_way_keeps_clusters_from_being_used_again)
     cr_assert_eq(clusters_alloc(q, 1, &other), 0);
     cr_expect_eq(other, off);
     guest_drop(&g);
-    io_engine_free(engine);
-}
-
-Test(qcow2_release, the_file_is_cut_behind_the_flush_that_lowered_the_counts)
-{
-    struct io_engine *engine;
-    struct guest g = open_fresh(4096, 16, &engine);
-    struct qcow2 *q = qcow2_of(g.image);
-    const struct qimg_range all = { 0, 64 * 4096 };
-    uint64_t cut_at = 0, last_sync = 0;
-    size_t count;
-
-    cr_assert_eq(guest_write(&g, all, 1), 0);
-    cr_assert_eq(guest_flush(&g), 0);
-    const uint64_t before = io_sim_size(engine, "disk");
-    cr_assert_eq(guest_discard(&g, all), 0);
-    meta_truncate_later(q, before - 32 * 4096);
-    cr_assert_eq(guest_close(&g), 0);
-    cr_expect_eq(io_sim_size(engine, "disk"), before - 32 * 4096);
-    const struct io_sim_entry *log = io_sim_log(engine, &count);
-    for (size_t i = 0; i < count && cut_at == 0; i++) {
-        if (log[i].op == IO_SIM_TRUNCATE && log[i].off == before - 32 * 4096)
-            cut_at = i;
-        else if (log[i].op == IO_SIM_SYNC)
-            last_sync = i;
-    }
-    for (uint64_t i = last_sync; i < cut_at; i++)
-        cr_expect_neq(log[i].op, IO_SIM_WRITE, "nothing is written between sync and cut");
-    const struct verdict v = qcow2_verify_file(engine, "disk");
-    cr_expect_eq(v.corruptions + v.leaks, 0, "%s", v.first);
     io_engine_free(engine);
 }
 
