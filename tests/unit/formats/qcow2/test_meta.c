@@ -243,3 +243,38 @@ Test(qcow2_meta, another_backing_file_is_named_only_when_what_was_copied_is_dura
         io_engine_free(engine);
     }
 }
+
+/* Entry @index of the refcount table names a block behind the end of the file. */
+static void lose_block(struct io_engine *engine, unsigned index)
+{
+    const struct io_open_options how = { .writable = true };
+    struct io_file *file;
+    uint8_t raw[8];
+
+    cr_assert(io_sim_get(engine, "disk", 48, raw, 8));
+    const uint64_t table = load_be64(raw);
+    cr_assert_eq(io_file_open(engine, "disk", &how, &file), 0);
+    store_be64(raw, align_up(io_sim_size(engine, "disk"), 4096));
+    cr_assert_eq(io_write_exact(file, table + 8 * index, raw, 8), 0);
+    io_file_close(file);
+}
+
+/* Its counts would be taken for 0, and clusters in use for free ones. */
+Test(qcow2_meta, a_refcount_block_behind_the_end_of_the_file_refuses_writing)
+{
+    for (unsigned index = 0; index < 2; index++) {
+        struct io_engine *engine = walk_fresh(&plain, 3);
+        const struct io_sim_entry *log;
+        size_t before, count;
+        struct guest g;
+
+        lose_block(engine, index);
+        (void)io_sim_log(engine, &before);
+        cr_expect_eq(walk_open(&g, &plain, engine), -EIO, "entry %u", index);
+        cr_expect_str_eq(g.err.text, "Could not read metadata: Input/output error");
+        log = io_sim_log(engine, &count);
+        for (size_t i = before; i < count; i++)
+            cr_expect_eq(log[i].op, IO_SIM_READ, "operation %zu writes", i);
+        io_engine_free(engine);
+    }
+}

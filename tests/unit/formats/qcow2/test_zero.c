@@ -4,6 +4,8 @@
  * all columns.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "meta_internal.h"
@@ -189,4 +191,53 @@ Test(qcow2_zero, subclusters_are_zeroed_by_their_bits)
     cr_assert_eq(l2_entry_get(qcow2_of(g.image), 0, &e), 0);
     cr_expect_eq(e.bitmap, 0x00000700000000fc, "%#lx", (unsigned long)e.bitmap);
     expect_clean_end(&g, engine);
+}
+
+/* --- no memory ---------------------------------------------------------------------------------
+ */
+
+/* Of the next list whose items have this size; 0 = all get what they ask for. */
+static size_t no_room_for;
+
+/* In place of the C library's, in this whole program. */
+void *reallocarray(void *old, size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (size == no_room_for || __builtin_mul_overflow(count, size, &bytes)) {
+        no_room_for = 0;
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(old, bytes);
+}
+
+/* The entry is changed by then: to say that nothing happened would be wrong. */
+Test(qcow2_zero, space_that_cannot_be_released_is_leaked_and_hides_no_change)
+{
+    const struct rule r = { 0 };
+    const struct walk_layout l = layout_of(&r, false);
+
+    for (unsigned discards = 0; discards < 2; discards++) {
+        struct io_engine *engine = walk_fresh(&l, 1);
+        struct guest g;
+
+        cr_assert_eq(walk_open(&g, &l, engine), 0);
+        cr_assert_eq(guest_write(&g, (struct qimg_range){ 0, 3 * CS }, 0x11), 0);
+        cr_assert_eq(guest_flush(&g), 0);
+        no_room_for = sizeof(struct released);
+        const int rc =
+            discards ? guest_discard(&g, cluster(1)) : guest_zero(&g, cluster(1), WRITE_MAY_UNMAP);
+        cr_expect_eq(no_room_for, 0u, "nothing asked for room");
+        no_room_for = 0;
+        cr_expect_eq(rc, 0, "%s", g.err.text);
+        cr_expect_eq(kind_now(&g, 0), 'd');
+        cr_expect_eq(kind_now(&g, 1), 'z');
+        cr_expect_eq(qcow2_of(g.image)->meta->released.count, 0u, "the release did not fail");
+        cr_assert_eq(guest_close(&g), 0);
+        const struct verdict v = qcow2_verify_file(engine, "disk");
+        cr_expect_eq(v.corruptions, 0, "%s", v.first);
+        cr_expect_eq(v.leaks, 1, "%s", v.first);
+        io_engine_free(engine);
+    }
 }
