@@ -9,7 +9,7 @@ _qimg_options() {
     amend) echo "$common -o --options -f --format --image-opts -t --cache --force -p --progress --progress=json -q --quiet" ;;
     bench) echo "$common -f --format --image-opts -t --cache -c --count -d --depth -o --offset -s --buffer-size
         -S --step-size -w --write --pattern --flush-interval --no-drain -i --aio -n --native
-        -U --force-share -q --quiet" ;;
+        -U --force-share --output -q --quiet" ;;
     bitmap) echo "$common -f --format --image-opts --add -g --granularity --remove --clear --enable --disable --merge
         -b --source-file -F --source-format -q --quiet" ;;
     chain) echo "-h --help" ;;

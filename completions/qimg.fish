@@ -73,6 +73,7 @@ complete -c qimg -n '__fish_seen_subcommand_from bench' -l no-drain -d 'flush wh
 complete -c qimg -n '__fish_seen_subcommand_from bench' -s i -l aio -xa "threads native io_uring" -d 'how input and output are done'
 complete -c qimg -n '__fish_seen_subcommand_from bench' -s n -l native -d 'short for -i native'
 complete -c qimg -n '__fish_seen_subcommand_from bench' -s U -l force-share -d 'open the image although others may write to it'
+complete -c qimg -n '__fish_seen_subcommand_from bench' -l output -xa "human json" -d 'how to print the result'
 complete -c qimg -n '__fish_seen_subcommand_from bench' -s q -l quiet -d 'accepted for compatibility'
 complete -c qimg -n '__fish_seen_subcommand_from bench' -l object -x -d 'accepted for compatibility, not used'
 complete -c qimg -n '__fish_seen_subcommand_from bench' -l allow-probe -d 'go by the content of a backing file whose format is not recorded'

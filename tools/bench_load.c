@@ -20,6 +20,7 @@
 struct slot {
     struct slot *next; /* that is free */
     uint8_t *buf;
+    uint64_t began; /* ns */
 };
 
 struct runner {
@@ -34,8 +35,16 @@ struct runner {
     uint32_t flushes;   /* under way */
     bool draining;      /* (3) */
     struct slot *slots, *free_slots;
+    struct bench_histogram *latency;
     uint8_t *buffers; /* of all slots; writes share one */
 };
+
+static uint64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
 /* --- starting and ending ------------------------------------------------------------------- */
 
@@ -104,6 +113,8 @@ static int start_request(struct runner *r)
     if (load->len > r->size || r->off > r->size - load->len)
         return request_failed(r, -EIO); /* QEMU's answer to what passes the end */
     struct slot *slot = r->free_slots;
+    if (load->latencies)
+        slot->began = now();
     const int rc = load->write ? qimg_queue_write(r->queue, r->off, slot->buf, load->len, slot)
                                : qimg_queue_read(r->queue, r->off, slot->buf, load->len, slot);
     if (rc < 0)
@@ -155,6 +166,8 @@ static int request_done(struct runner *r, struct slot *slot, int result)
     r->under_way--;
     if (result < 0)
         return request_failed(r, result);
+    if (load->latencies)
+        bench_histogram_add(r->latency, now() - slot->began);
     if (load->flush_interval == 0 || not_started % load->flush_interval != 0)
         return EXIT_DONE;
     r->draining = !load->no_drain;
@@ -171,24 +184,17 @@ static int take_one(struct runner *r)
     return start_requests(r);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 int bench_load_run(const struct tool *tool, struct qimg_image *image, const struct bench_load *load,
-                   double *seconds)
+                   struct bench_result *result)
 {
-    struct runner r = { .tool = tool, .load = load };
+    struct runner r = { .tool = tool, .load = load, .latency = &result->latency };
     int code = runner_init(&r, image);
-    const double began = now();
+    const uint64_t began = now();
     if (code == EXIT_DONE)
         code = start_requests(&r);
     while (code == EXIT_DONE && (r.left > 0 || r.flushes > 0))
         code = take_one(&r);
-    *seconds = now() - began;
+    result->seconds = (double)(now() - began) / 1e9;
     runner_release(&r);
     return code;
 }

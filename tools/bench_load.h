@@ -7,6 +7,7 @@
 #ifndef TOOLS_BENCH_LOAD_H
 #define TOOLS_BENCH_LOAD_H
 
+#include "bench_histogram.h"
 #include "tool.h"
 
 struct bench_load {
@@ -18,11 +19,17 @@ struct bench_load {
     uint64_t off;            /* of the first */
     uint32_t flush_interval; /* requests from one flush to the next; 0 = none, else >= depth */
     bool no_drain;           /* flush beside requests that are under way */
+    bool latencies;          /* look at the clock for each request */
 };
 
-/* Runs it on @image (writable where the load writes). @seconds is how long it took, without what
- * comes before the first request. Returns EXIT_DONE, or EXIT_FAILED after saying why. */
+struct bench_result {
+    double seconds;                 /* without what comes before the first request */
+    struct bench_histogram latency; /* ns, of each request; empty if not asked for */
+};
+
+/* Runs it on @image (writable where the load writes). @result is zeroed by the caller. Returns
+ * EXIT_DONE, or EXIT_FAILED after saying why. */
 int bench_load_run(const struct tool *tool, struct qimg_image *image, const struct bench_load *load,
-                   double *seconds);
+                   struct bench_result *result);
 
 #endif

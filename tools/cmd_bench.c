@@ -8,12 +8,12 @@
 #include <string.h>
 
 #include "args.h"
-#include "bench_load.h"
+#include "bench_report.h"
 #include "opt.h"
 
 struct bench_args {
     const char *format;
-    bool image_opts, force_share, native, quiet;
+    bool image_opts, force_share, native, quiet, json;
     enum qimg_cache cache;
     struct bench_load load;
 };
@@ -128,6 +128,7 @@ static const struct opt_row rows[] = {
       AT(native), set_aio },
     { OPT_FLAG, 'n', "native", NULL, "short for -i native", AT(native), NULL },
     OPT_SHARE_ROW(struct bench_args),
+    OPT_OUTPUT_ROW(struct bench_args),
     OPT_QUIET_ROW(struct bench_args),
     OPT_OBJECT_ROW,
     OPT_FILE_ROW,
@@ -158,11 +159,8 @@ static int check(const struct tool *tool, const struct bench_args *args, const c
 
 /* --- the run ------------------------------------------------------------------------------- */
 
-static int measure(const struct tool *tool, struct qimg_image *image, const struct bench_load *load)
+static void announce(const struct bench_load *load)
 {
-    struct qimg_error err;
-    qimg_error_clear(&err);
-    double seconds;
     printf("Sending %" PRIu32 " %s requests, %" PRIu32 " bytes each, %" PRIu32
            " in parallel (starting at offset %" PRIu64 ", step size %" PRIu32 ")\n",
            load->count, load->write ? "write" : "read", load->len, load->depth, load->off,
@@ -170,10 +168,22 @@ static int measure(const struct tool *tool, struct qimg_image *image, const stru
     if (load->flush_interval)
         printf("Sending flush every %" PRIu32 " requests\n", load->flush_interval);
     fflush(stdout);
-    int code = bench_load_run(tool, image, load, &seconds);
-    if (code == EXIT_DONE)
-        printf("Run completed in %.3f seconds.\n", seconds);
-    if (load->write && qimg_image_finish(image, &err) < 0)
+}
+
+static int measure(const struct tool *tool, const struct qimg_context *context,
+                   struct qimg_image *image, const struct bench_args *args)
+{
+    struct bench_result result = { 0 };
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    if (!args->json)
+        announce(&args->load);
+    int code = bench_load_run(tool, image, &args->load, &result);
+    if (code == EXIT_DONE && args->json)
+        bench_report_json(context, &args->load, &result);
+    else if (code == EXIT_DONE)
+        printf("Run completed in %.3f seconds.\n", result.seconds);
+    if (args->load.write && qimg_image_finish(image, &err) < 0)
         code = tool_fail_error(tool, "", &err);
     return code;
 }
@@ -193,7 +203,7 @@ static int run(struct tool *tool, const struct bench_args *args, const char *nam
         return EXIT_FAILED;
     int code = args_open(tool, context, name, &options, &image);
     if (code == EXIT_DONE) {
-        code = measure(tool, image, &args->load);
+        code = measure(tool, context, image, args);
         qimg_image_close(image);
     }
     qimg_context_free(context);
@@ -210,6 +220,7 @@ int cmd_bench(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "Expecting one image file name");
     if (args.load.step == 0)
         args.load.step = args.load.len;
+    args.load.latencies = args.json;
     if (args.image_opts && args.format)
         return tool_fail(tool, "--image-opts and --format are mutually exclusive");
     if (check(tool, &args, argv[optind]))
