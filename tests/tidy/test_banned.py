@@ -12,12 +12,14 @@ BANNED = {  # function: why
     "gets": "no bound", "strtok": "hidden state", "atoi": "no errors", "atol": "no errors",
     "alloca": "unbounded stack", "system": "no shell", "popen": "no shell", "execv": "no programs",
     "execvp": "no programs", "execl": "no programs", "execlp": "no programs",
-    "execve": "no programs", "realpath": "names are joined as text", "tmpnam": "a race",
+    "execve": "no programs", "fork": "no programs", "posix_spawn": "no programs",
+    "posix_spawnp": "no programs", "realpath": "names are joined as text", "tmpnam": "a race",
     "mktemp": "a race", "rand": "not repeatable",
 }
 # File and function: why there all the same.
 ALLOWED = {("src/chain/gate.c", "realpath"): "--allow-dir compares where a path really ends",
-           ("src/chain/real_path.c", "realpath"): "explains names, never finds a file"}
+           ("src/chain/real_path.c", "realpath"): "explains names, never finds a file",
+           ("tools/graph_svg.c", "posix_spawnp"): "Graphviz's dot, and nothing else"}
 WORDS = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
 
 
@@ -30,6 +32,12 @@ def test_function_is_not_called(function):
              and (str(path.relative_to(ROOT)), function) not in ALLOWED
              for number, line in enumerate(sources.code(path).split("\n"), 1) if call.search(line)]
     assert not found, BANNED[function]
+
+
+def test_the_one_program_that_is_run_is_dot():
+    text = sources.code(ROOT / "tools/graph_svg.c")
+    assert text.count("posix_spawnp(") == 1 and 'program[] = "dot"' in (
+        ROOT / "tools/graph_svg.c").read_text()
 
 
 def test_no_word_that_means_later():

@@ -43,6 +43,35 @@ static uint8_t byte_at(uint64_t off)
     return off < 192 * KiB ? (uint8_t)(5 + off / (64 * KiB)) : 0;
 }
 
+/* How often two reads were handed over before anybody waited for them. */
+static uint64_t sent_early(enum qimg_cache cache)
+{
+    static _Alignas(4096) uint8_t buf[2][4096];
+    const struct qimg_open_options how = { .cache = cache };
+    struct qimg_stats before, after;
+    struct qimg_queue *queue = NULL;
+    struct qimg_image *image = NULL;
+    struct qimg_error err;
+    uint64_t off = 0;
+
+    cr_assert_eq(qimg_image_open(context, "base", &how, &image, &err), 0, "%s", err.text);
+    cr_assert_eq(qimg_image_read(image, 128 * KiB, buf[0], 4096, &err), 0); /* loads the map */
+    cr_assert_eq(qimg_queue_new(image, 32, &queue, &err), 0, "%s", err.text);
+    qimg_context_stats(context, &before);
+    for (unsigned i = 0; i < 2; i++, off += 4096)
+        cr_assert_eq(qimg_queue_read(queue, 128 * KiB + off, buf[i], 4096, NULL), 0);
+    qimg_context_stats(context, &after);
+    qimg_queue_free(queue);
+    qimg_image_close(image);
+    return after.submits - before.submits;
+}
+
+Test(queue, a_device_is_not_left_idle_while_requests_gather)
+{
+    cr_expect_eq(sent_early(QIMG_CACHE_NONE), 1);
+    cr_expect_eq(sent_early(QIMG_CACHE_WRITEBACK), 0);
+}
+
 Test(queue, many_reads_complete_each_with_its_tag_and_bytes)
 {
     enum { DEPTH = 8, LEN = 24 * 1024 };
