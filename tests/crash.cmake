@@ -33,7 +33,8 @@ endforeach()
 
 # Jobs over several images.
 foreach(job commit pull)
-    qimg_test_program(crash_${job} crash/crash_${job}.c crash/job_rig.c ${crash_shared})
+    qimg_test_program(crash_${job} crash/crash_${job}.c crash/break_off.c crash/job_rig.c
+        ${crash_shared})
     qimg_crash_test(crash_${job} crash_${job})
 endforeach()
 

@@ -14,13 +14,10 @@
 #include <string.h>
 
 #include "bits.h"
-#include "job_rig.h"
-#include "judge.h"
-#include "meta.h"
+#include "break_off.h"
 #include "qcow2_verify.h"
 #include "qimg/bitmap.h"
 #include "qimg/commit.h"
-#include "states.h"
 
 #define STATES_FLOOR 840 /* distinct, over all pairs; three quarters of what was counted */
 #define FAULTS_FLOOR 220
@@ -42,11 +39,9 @@ static const struct pair {
 };
 
 struct job {
+    struct breakable as; /* first member */
     const struct pair *pair;
-    struct qimg_context *context;
     struct content base, top; /* before */
-    struct tape tape;
-    struct qimg_error err;
 };
 
 /* --- the images --------------------------------------------------------------------------------
@@ -69,7 +64,7 @@ static void create(struct job *j, const char *name, const char *cluster, uint64_
         .option_count = cluster ? 2 : 0,
     };
 
-    must(qimg_create(j->context, name, &how, &j->err), &j->err);
+    must(qimg_create(j->as.context, name, &how, &j->as.err), &j->as.err);
 }
 
 static const char *format_of(const struct job *j, const char *name)
@@ -79,7 +74,7 @@ static const char *format_of(const struct job *j, const char *name)
 
 static struct qimg_image *open_image(const struct job *j, const char *name)
 {
-    return rig_open(j->context, name, format_of(j, name), true);
+    return rig_open(j->as.context, name, format_of(j, name), true);
 }
 
 static void add_bitmap(struct job *j)
@@ -89,7 +84,7 @@ static void add_bitmap(struct job *j)
                                             .granularity = 4096 };
     struct qimg_image *base = open_image(j, "data");
 
-    must(qimg_image_change_bitmaps(base, &add, 1, &j->err), &j->err);
+    must(qimg_image_change_bitmaps(base, &add, 1, &j->as.err), &j->as.err);
     qimg_image_close(base);
 }
 
@@ -113,37 +108,44 @@ static void fill_images(struct job *j)
     rig_finish(top);
 }
 
-static void job_open(struct job *j, const struct pair *pair)
+static struct breakable *job_open(size_t index)
 {
+    const struct pair *pair = &pairs[index];
+    struct job *j = calloc(1, sizeof(*j));
     struct io_engine *engine;
 
-    *j = (struct job){ .pair = pair };
-    if (io_sim_new(NULL, NULL, &engine) < 0)
+    if (!j || io_sim_new(NULL, NULL, &engine) < 0)
         abort();
-    j->context = context_on(engine);
+    *j = (struct job){ .as = { .name = pair->name, .guest = &j->top }, .pair = pair };
+    j->as.context = context_on(engine);
     create(j, "data", pair->base_cluster, pair->base_size);
     create(j, "disk", pair->top_cluster, pair->top_size);
     fill_images(j);
-    settle(&j->context);
-    j->base = rig_read(j->context, "data", format_of(j, "data"));
-    j->top = rig_read(j->context, "disk", "qcow2");
+    settle(&j->as.context);
+    j->base = rig_read(j->as.context, "data", format_of(j, "data"));
+    j->top = rig_read(j->as.context, "disk", "qcow2");
+    return &j->as;
 }
 
-static void job_close(struct job *j)
+static void job_close(struct breakable *b)
 {
-    tape_release(&j->tape);
+    struct job *j = (struct job *)b;
+
+    tape_release(&j->as.tape);
     free(j->base.bytes);
     free(j->top.bytes);
-    qimg_context_free(j->context);
+    qimg_context_free(j->as.context);
+    free(j);
 }
 
-static int commit(struct job *j)
+static int commit(struct breakable *b)
 {
+    struct job *j = (struct job *)b;
     const struct qimg_commit_options options = { .name = "disk", .open.format = "qcow2" };
     struct qimg_commit_result result;
 
-    qimg_error_clear(&j->err);
-    const int rc = qimg_commit(j->context, &options, &result, &j->err);
+    qimg_error_clear(&j->as.err);
+    const int rc = qimg_commit(j->as.context, &options, &result, &j->as.err);
     return rc == 0 && !result.emptied ? -EINVAL : rc;
 }
 
@@ -263,154 +265,23 @@ static bool content(struct judge *judge, const struct disk *disk, const struct t
     return fine;
 }
 
-static struct judge judge_for(struct job *j)
+static struct judge judge_for(struct breakable *b)
 {
-    return (struct judge){ .sound = sound, .content = content, .user = j };
-}
-
-struct moment {
-    const char *name;
-    bool ended; /* all was done */
-    bool whole; /* and nothing was broken off before: no leaks */
-};
-
-static bool judge_engine(struct job *j, struct io_engine *engine, const struct moment *moment)
-{
-    struct judge judge = judge_for(j);
-    const struct span span = { moment->ended, 1 };
-    struct disk disk;
-
-    disk_load(&disk, engine);
-    judge.no_leaks = moment->whole;
-    const bool fine = judge_sound(&judge, &disk) && judge_content(&judge, &disk, &j->tape, span);
-    disk_release(&disk);
-    if (!fine)
-        printf("%s: %s: %s\n", j->pair->name, moment->name, judge.text);
-    return fine;
-}
-
-static const struct moment at_the_end = { "at the end", true, true };
-static const struct moment after_fault = { "after a fault, as it stands", false, false };
-static const struct moment after_both = { "after a fault and a power cut", false, false };
-static const struct moment run_again = { "run again", true, false };
-
-/* --- crash states ------------------------------------------------------------------------------
- */
-
-struct totals {
-    uint64_t states, faults, reported, wrong;
-    bool is_long;
-};
-
-/* Records a commit and searches all that a crash may leave of it. */
-static struct states_result search(const struct pair *pair, struct totals *totals, bool stop)
-{
-    const struct states_how how = { .random = totals->is_long ? 300 : 8,
-                                    .tears = totals->is_long ? 0 : 15,
-                                    .seed = 1,
-                                    .stop = stop };
-    struct states_result result;
-    struct disk start;
-    struct job j;
-
-    job_open(&j, pair);
-    disk_load(&start, j.context->engine);
-    tape_mark(&j.tape, j.top.bytes, j.top.size, "", true);
-    tape_record(&j.tape, j.context->engine);
-    must(commit(&j), &j.err);
-    tape_mark(&j.tape, j.top.bytes, j.top.size, "", true);
-    totals->wrong += !stop && !judge_engine(&j, j.context->engine, &at_the_end);
-    for (size_t i = 0; i < j.tape.events.count; i++)
-        disk_reserve(&start, &j.tape.events.items[i].change);
-    struct judge judge = judge_for(&j);
-    states_of(&j.tape, &start, &judge, &how, &result);
-    disk_release(&start);
-    job_close(&j);
-    return result;
-}
-
-static void try_states(const struct pair *pair, struct totals *totals)
-{
-    const struct states_result result = search(pair, totals, false);
-
-    printf("%s: %" PRIu64 " distinct states of %" PRIu64 "\n", pair->name, result.distinct,
-           result.tried);
-    if (result.wrong)
-        printf("  WRONG %" PRIu64 ": %s\n", result.wrong, result.first);
-    totals->states += result.distinct;
-    totals->wrong += result.wrong;
-}
-
-/* --- faults ------------------------------------------------------------------------------------
- */
-
-/* Returns whether the operation was reached. */
-static bool inject(const struct pair *pair, struct totals *totals, uint64_t at, bool forever)
-{
-    struct job j;
-
-    job_open(&j, pair);
-    struct io_engine *engine = j.context->engine;
-    const uint64_t n = io_sim_operations(engine) + at;
-    io_sim_fault(engine, n, at % 2 ? IO_SIM_EIO : IO_SIM_ENOSPC, forever);
-    const int rc = commit(&j);
-    const bool reached = io_sim_operations(engine) >= n;
-    io_sim_fault(engine, 0, IO_SIM_EIO, false);
-    totals->faults += reached;
-    totals->reported += rc < 0;
-    if (rc < 0 && j.err.text[0] == '\0') {
-        printf("%s: a fault at %" PRIu64 " says nothing\n", pair->name, at);
-        totals->wrong++;
-    }
-    struct io_engine *cut = after_cut(engine, IO_SIM_RANDOM, at);
-    totals->wrong += !judge_engine(&j, engine, &after_fault);
-    totals->wrong += !judge_engine(&j, cut, &after_both);
-    qimg_context_free(j.context);
-    j.context = context_on(cut);
-    const int again = commit(&j);
-    if (again < 0) {
-        printf("%s: after a fault at %" PRIu64 ": %s\n", pair->name, at, j.err.text);
-        totals->wrong++;
-    } else {
-        totals->wrong += !judge_engine(&j, cut, &run_again);
-    }
-    job_close(&j);
-    return reached;
-}
-
-static void try_faults(const struct pair *pair, struct totals *totals)
-{
-    const uint64_t step = totals->is_long ? 1 : 3;
-
-    for (unsigned forever = 0; forever < 2; forever++)
-        for (uint64_t at = 1 + forever; inject(pair, totals, at, forever); at += step)
-            continue;
-}
-
-/* --- the barrier that counts -------------------------------------------------------------------
- */
-
-static bool is_missed(struct totals *totals)
-{
-    meta_test_dropped = 1u << META_FLUSHED;
-    const struct states_result result = search(&pairs[0], totals, true);
-    meta_test_dropped = 0;
-    printf("without the barrier behind the base: %s\n", result.wrong ? result.first : "NOT MISSED");
-    return result.wrong > 0;
+    return (struct judge){ .sound = sound, .content = content, .user = b };
 }
 
 int main(void)
 {
-    struct totals totals = { .is_long = getenv("QIMG_LONG") != NULL };
+    static const struct break_ops ops = {
+        .barrier = "behind the base",
+        .cases = ARRAY_COUNT(pairs),
+        .states_floor = STATES_FLOOR,
+        .faults_floor = FAULTS_FLOOR,
+        .open = job_open,
+        .close = job_close,
+        .run = commit,
+        .judge = judge_for,
+    };
 
-    for (size_t i = 0; i < ARRAY_COUNT(pairs); i++) {
-        try_states(&pairs[i], &totals);
-        try_faults(&pairs[i], &totals);
-        (void)fflush(stdout);
-    }
-    const bool missed = is_missed(&totals);
-    printf("%" PRIu64 " distinct states, %" PRIu64 " faults, %" PRIu64 " reported, %" PRIu64
-           " wrong\n",
-           totals.states, totals.faults, totals.reported, totals.wrong);
-    return totals.wrong || !missed || totals.states < STATES_FLOOR || totals.faults < FAULTS_FLOOR;
+    return break_off(&ops);
 }

@@ -14,13 +14,10 @@
 #include <string.h>
 
 #include "bits.h"
-#include "job_rig.h"
-#include "judge.h"
-#include "meta.h"
+#include "break_off.h"
 #include "qcow2_verify.h"
 #include "qimg/bitmap.h"
 #include "qimg/rebase.h"
-#include "states.h"
 
 #define STATES_FLOOR 1270 /* distinct, over all cases; three quarters of what was counted */
 #define FAULTS_FLOOR 230
@@ -49,12 +46,10 @@ static const struct job_case {
 static const char *const below[] = { "root", "old", "new" };
 
 struct job {
+    struct breakable as; /* first member */
     const struct job_case *is;
-    struct qimg_context *context;
     struct content guest;                       /* what the image reads as, always */
     struct content backing[ARRAY_COUNT(below)]; /* what each of these does */
-    struct tape tape;
-    struct qimg_error err;
 };
 
 /* --- the images --------------------------------------------------------------------------------
@@ -80,7 +75,7 @@ static void create(struct job *j, const char *name, const char *backing, uint64_
         .option_count = strcmp(name, "root") == 0 ? 0 : ARRAY_COUNT(options),
     };
 
-    must(qimg_create(j->context, name, &how, &j->err), &j->err);
+    must(qimg_create(j->as.context, name, &how, &j->as.err), &j->as.err);
 }
 
 static void add_bitmap(struct job *j)
@@ -88,9 +83,9 @@ static void add_bitmap(struct job *j)
     const struct qimg_bitmap_action add = { .verb = QIMG_BITMAP_ADD,
                                             .name = "b",
                                             .granularity = 4096 };
-    struct qimg_image *image = rig_open(j->context, "disk", "qcow2", true);
+    struct qimg_image *image = rig_open(j->as.context, "disk", "qcow2", true);
 
-    must(qimg_image_change_bitmaps(image, &add, 1, &j->err), &j->err);
+    must(qimg_image_change_bitmaps(image, &add, 1, &j->as.err), &j->as.err);
     qimg_image_close(image);
 }
 
@@ -98,20 +93,20 @@ static void add_bitmap(struct job *j)
 static void fill_images(struct job *j)
 {
     const uint64_t unit = SIZE / 40;
-    struct qimg_image *image = rig_open(j->context, "root", "raw", true);
+    struct qimg_image *image = rig_open(j->as.context, "root", "raw", true);
 
     rig_put(image, 0, SIZE, 0xa1);
     rig_finish(image);
-    image = rig_open(j->context, "old", "qcow2", true);
+    image = rig_open(j->as.context, "old", "qcow2", true);
     rig_put(image, 2 * unit, 3 * unit, 0xb1);
     rig_put(image, 8 * unit, 2 * unit, 0);
     rig_put(image, 20 * unit + 512, 1024, 0xb2);
     rig_finish(image);
-    image = rig_open(j->context, "new", "qcow2", true);
+    image = rig_open(j->as.context, "new", "qcow2", true);
     rig_put(image, 3 * unit, 3 * unit, 0xc1);
     rig_put(image, 24 * unit, 2 * unit, 0);
     rig_finish(image);
-    image = rig_open(j->context, "disk", "qcow2", true);
+    image = rig_open(j->as.context, "disk", "qcow2", true);
     rig_put(image, 4 * unit + 512, 2048, 0xd1);
     rig_put(image, 12 * unit, unit, 0);
     rig_finish(image);
@@ -119,32 +114,38 @@ static void fill_images(struct job *j)
         add_bitmap(j);
 }
 
-static void job_open(struct job *j, const struct job_case *is)
+static struct breakable *job_open(size_t index)
 {
+    const struct job_case *is = &cases[index];
+    struct job *j = calloc(1, sizeof(*j));
     struct io_engine *engine;
 
-    *j = (struct job){ .is = is };
-    if (io_sim_new(NULL, NULL, &engine) < 0)
+    if (!j || io_sim_new(NULL, NULL, &engine) < 0)
         abort();
-    j->context = context_on(engine);
+    *j = (struct job){ .as = { .name = is->name, .guest = &j->guest }, .is = is };
+    j->as.context = context_on(engine);
     create(j, "root", NULL, SIZE);
     create(j, "old", "root", SIZE - 20 * KiB);
     create(j, "new", "root", SIZE);
     create(j, "disk", "old", SIZE - 512);
     fill_images(j);
-    settle(&j->context);
-    j->guest = rig_read(j->context, "disk", "qcow2");
+    settle(&j->as.context);
+    j->guest = rig_read(j->as.context, "disk", "qcow2");
     for (size_t i = 0; i < ARRAY_COUNT(below); i++)
-        j->backing[i] = rig_read(j->context, below[i], format_of(below[i]));
+        j->backing[i] = rig_read(j->as.context, below[i], format_of(below[i]));
+    return &j->as;
 }
 
-static void job_close(struct job *j)
+static void job_close(struct breakable *b)
 {
-    tape_release(&j->tape);
+    struct job *j = (struct job *)b;
+
+    tape_release(&j->as.tape);
     free(j->guest.bytes);
     for (size_t i = 0; i < ARRAY_COUNT(below); i++)
         free(j->backing[i].bytes);
-    qimg_context_free(j->context);
+    qimg_context_free(j->as.context);
+    free(j);
 }
 
 static int rebase(const struct job *j, struct qimg_image *image, struct qimg_error *err)
@@ -167,14 +168,15 @@ static int stream(const struct job *j, struct qimg_image *image, struct qimg_err
     return qimg_stream(image, &options, &result, err);
 }
 
-static int run(struct job *j)
+static int run(struct breakable *b)
 {
+    struct job *j = (struct job *)b;
     const struct qimg_open_options how = { .format = "qcow2", .writable = true };
     struct qimg_image *image;
 
-    qimg_error_clear(&j->err);
-    TRY(qimg_image_open(j->context, "disk", &how, &image, &j->err));
-    const int rc = j->is->stream ? stream(j, image, &j->err) : rebase(j, image, &j->err);
+    qimg_error_clear(&j->as.err);
+    TRY(qimg_image_open(j->as.context, "disk", &how, &image, &j->as.err));
+    const int rc = j->is->stream ? stream(j, image, &j->as.err) : rebase(j, image, &j->as.err);
     qimg_image_close(image);
     return rc;
 }
@@ -259,164 +261,23 @@ static bool content(struct judge *judge, const struct disk *disk, const struct t
     return judge_name(judge, name, span.first > 0) && judge_bytes(judge, disk, name);
 }
 
-static struct judge judge_for(struct job *j)
+static struct judge judge_for(struct breakable *b)
 {
-    return (struct judge){ .content = content, .user = j };
-}
-
-struct moment {
-    const char *name;
-    bool ended; /* all was done */
-    bool whole; /* and nothing was broken off before: no leaks */
-};
-
-static bool judge_engine(struct job *j, struct io_engine *engine, const struct moment *moment)
-{
-    struct judge judge = judge_for(j);
-    const struct span span = { moment->ended, 1 };
-    struct disk disk;
-
-    disk_load(&disk, engine);
-    judge.no_leaks = moment->whole;
-    const bool fine = judge_sound(&judge, &disk) && judge_content(&judge, &disk, &j->tape, span);
-    disk_release(&disk);
-    if (!fine)
-        printf("%s: %s: %s\n", j->is->name, moment->name, judge.text);
-    return fine;
-}
-
-static const struct moment at_the_end = { "at the end", true, true };
-static const struct moment after_fault = { "after a fault, as it stands", false, false };
-static const struct moment after_both = { "after a fault and a power cut", false, false };
-static const struct moment run_again = { "run again", true, false };
-
-/* --- crash states ------------------------------------------------------------------------------
- */
-
-struct totals {
-    uint64_t states, faults, reported, wrong;
-    bool is_long;
-};
-
-/* Records a job and searches all that a crash may leave of it. */
-static struct states_result search(const struct job_case *is, struct totals *totals, bool stop)
-{
-    const struct states_how how = { .random = totals->is_long ? 300 : 8,
-                                    .tears = totals->is_long ? 0 : 15,
-                                    .seed = 1,
-                                    .stop = stop };
-    struct states_result result;
-    struct disk start;
-    struct job j;
-
-    job_open(&j, is);
-    disk_load(&start, j.context->engine);
-    tape_mark(&j.tape, j.guest.bytes, j.guest.size, "", true);
-    tape_record(&j.tape, j.context->engine);
-    must(run(&j), &j.err);
-    tape_mark(&j.tape, j.guest.bytes, j.guest.size, "", true);
-    totals->wrong += !stop && !judge_engine(&j, j.context->engine, &at_the_end);
-    for (size_t i = 0; i < j.tape.events.count; i++)
-        disk_reserve(&start, &j.tape.events.items[i].change);
-    struct judge judge = judge_for(&j);
-    states_of(&j.tape, &start, &judge, &how, &result);
-    disk_release(&start);
-    job_close(&j);
-    return result;
-}
-
-static void try_states(const struct job_case *is, struct totals *totals)
-{
-    const struct states_result result = search(is, totals, false);
-
-    printf("%s: %" PRIu64 " distinct states of %" PRIu64 "\n", is->name, result.distinct,
-           result.tried);
-    if (result.wrong)
-        printf("  WRONG %" PRIu64 ": %s\n", result.wrong, result.first);
-    totals->states += result.distinct;
-    totals->wrong += result.wrong;
-}
-
-/* --- faults ------------------------------------------------------------------------------------
- */
-
-/* What failed must be told, and a job that says nothing must be done. */
-static bool judge_answer(struct job *j, int rc, uint64_t at)
-{
-    static const struct moment said_done = { "said to be done", true, false };
-
-    if (rc == 0)
-        return judge_engine(j, j->context->engine, &said_done);
-    if (j->err.text[0] != '\0')
-        return true;
-    printf("%s: a fault at %" PRIu64 " says nothing\n", j->is->name, at);
-    return false;
-}
-
-/* Returns whether the operation was reached. */
-static bool inject(const struct job_case *is, struct totals *totals, uint64_t at, bool forever)
-{
-    struct job j;
-
-    job_open(&j, is);
-    struct io_engine *engine = j.context->engine;
-    const uint64_t n = io_sim_operations(engine) + at;
-    io_sim_fault(engine, n, at % 2 ? IO_SIM_EIO : IO_SIM_ENOSPC, forever);
-    const int rc = run(&j);
-    const bool reached = io_sim_operations(engine) >= n;
-    io_sim_fault(engine, 0, IO_SIM_EIO, false);
-    totals->faults += reached;
-    totals->reported += rc < 0;
-    totals->wrong += !judge_answer(&j, rc, at);
-    struct io_engine *cut = after_cut(engine, IO_SIM_RANDOM, at);
-    totals->wrong += !judge_engine(&j, engine, &after_fault);
-    totals->wrong += !judge_engine(&j, cut, &after_both);
-    qimg_context_free(j.context);
-    j.context = context_on(cut);
-    const int again = run(&j);
-    if (again < 0) {
-        printf("%s: after a fault at %" PRIu64 ": %s\n", is->name, at, j.err.text);
-        totals->wrong++;
-    } else {
-        totals->wrong += !judge_engine(&j, cut, &run_again);
-    }
-    job_close(&j);
-    return reached;
-}
-
-static void try_faults(const struct job_case *is, struct totals *totals)
-{
-    const uint64_t step = totals->is_long ? 1 : 3;
-
-    for (unsigned forever = 0; forever < 2; forever++)
-        for (uint64_t at = 1 + forever; inject(is, totals, at, forever); at += step)
-            continue;
-}
-
-/* --- the barrier that counts -------------------------------------------------------------------
- */
-
-static bool is_missed(struct totals *totals)
-{
-    meta_test_dropped = 1u << META_FLUSHED;
-    const struct states_result result = search(&cases[0], totals, true);
-    meta_test_dropped = 0;
-    printf("without the barrier before the name: %s\n", result.wrong ? result.first : "NOT MISSED");
-    return result.wrong > 0;
+    return (struct judge){ .content = content, .user = b };
 }
 
 int main(void)
 {
-    struct totals totals = { .is_long = getenv("QIMG_LONG") != NULL };
+    static const struct break_ops ops = {
+        .barrier = "before the name",
+        .cases = ARRAY_COUNT(cases),
+        .states_floor = STATES_FLOOR,
+        .faults_floor = FAULTS_FLOOR,
+        .open = job_open,
+        .close = job_close,
+        .run = run,
+        .judge = judge_for,
+    };
 
-    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        try_states(&cases[i], &totals);
-        try_faults(&cases[i], &totals);
-        (void)fflush(stdout);
-    }
-    const bool missed = is_missed(&totals);
-    printf("%" PRIu64 " distinct states, %" PRIu64 " faults, %" PRIu64 " reported, %" PRIu64
-           " wrong\n",
-           totals.states, totals.faults, totals.reported, totals.wrong);
-    return totals.wrong || !missed || totals.states < STATES_FLOOR || totals.faults < FAULTS_FLOOR;
+    return break_off(&ops);
 }
