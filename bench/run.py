@@ -23,7 +23,8 @@ import subprocess
 import sys
 import time
 
-from table import chains, copies, costs, docs, jobs, packing, reads, rebases, small
+from table import (chains, copies, costs, docs, jobs, metadata, packing, reads, rebases, small,
+                   writes)
 from table.harness import QEMU_IMG, QEMU_IO, Bench, Failed
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -32,6 +33,8 @@ GROUPS = {
     'commands': (small.small_commands, small.deep_commands, small.map_of_fragments),
     'chains': (chains.convert_chains, chains.batches),
     'reads': (reads.reads, reads.direct_reads, reads.huge_chain),
+    'writes': (writes.allocating, writes.rewrites),
+    'metadata': (metadata.checks, metadata.snapshots, metadata.resizes),
     'copies': (copies.copies, copies.direct_copy),
     'packing': (packing.packing, packing.unpacking),
     'rebase': (rebases.safe_rebase, rebases.deep_rebase),

@@ -5,7 +5,7 @@ import os
 import shutil
 
 from table.content import file_system
-from table.harness import QEMU_IMG, Failed, fresh, medians, run
+from table.harness import QEMU_IMG, Failed, fresh, medians, run, settle
 
 
 def dense(b):
@@ -40,6 +40,7 @@ def three_ways(b, name, convert, raw):
 
     def timed(who, command):
         fresh(out)
+        settle(raw)
         done = run(command)
         peaks[who] = max(peaks.get(who, 0), done.peak_kib)
         return done.seconds
