@@ -4,12 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "bits.h"
 #include "copy_worker.h"
 #include "writing.h"
-
-/* So much is worth a call, and the disk is busy with it for a while. */
-#define WRITE_BACK_STEP (32 * MiB)
 
 void copy_sink_open(struct copy_sink *sink, struct copy_job *job, struct copy_slot *slots,
                     struct io_queue *queue)
@@ -145,20 +141,6 @@ static void move_begun(struct copy_slot *slot)
     }
 }
 
-/* The disk goes on with what was moved while more is copied, instead of getting all of it with the
- * sync at the end. */
-static void write_back(struct copy_slot *slot)
-{
-    struct copy_sink *sink = slot->sink;
-    uint64_t bytes = 0;
-
-    for (size_t i = 0; i < slot->writes.count; i++)
-        bytes += slot->writes.items[i].data ? slot->writes.items[i].range.len : 0;
-    const uint64_t before = atomic_fetch_add(&sink->moved, bytes);
-    if (before / WRITE_BACK_STEP != (before + bytes) / WRITE_BACK_STEP)
-        io_write_back(layer_data_file(&sink->job->image->layers[0]));
-}
-
 static bool has_moved(const struct copy_slot *slot)
 {
     for (size_t i = 0; i < slot->changes_begun; i++)
@@ -214,7 +196,6 @@ void copy_sink_ready(struct copy_slot *slot)
         sink->turn++;
         pthread_mutex_unlock(&sink->lock);
         move_begun(slot);
-        write_back(slot);
         atomic_store(&slot->settled, true);
         pthread_mutex_lock(&sink->lock);
     }

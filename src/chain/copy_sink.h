@@ -16,11 +16,10 @@
 
 struct copy_sink {
     struct copy_job *job;
-    struct copy_slot *slots;     /* slot n is slots[n % job->window] */
-    struct write_lane lane;      /* the queue's mode */
-    pthread_mutex_t lock;        /* the workers' mode: of `turn` and of placing */
-    uint64_t turn;               /* number of the slot that is placed next */
-    atomic_uint_least64_t moved; /* bytes of data */
+    struct copy_slot *slots; /* slot n is slots[n % job->window] */
+    struct write_lane lane;  /* the queue's mode */
+    pthread_mutex_t lock;    /* the workers' mode: of `turn` and of placing */
+    uint64_t turn;           /* number of the slot that is placed next */
 };
 
 void copy_sink_open(struct copy_sink *sink, struct copy_job *job, struct copy_slot *slots,

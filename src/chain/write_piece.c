@@ -45,6 +45,12 @@ static const struct layer *layer_of(const struct write_piece *piece)
     return &piece->write->image->layers[0];
 }
 
+static size_t middle_len(const struct write_piece *piece)
+{
+    const bool packed = piece->write->kind == CHAIN_WRITE_PACKED;
+    return packed ? piece->write->packed_len : piece->plan.guest.len;
+}
+
 /* --- the end ------------------------------------------------------------------------------------
  */
 
@@ -97,9 +103,12 @@ static int settle(struct write_piece *piece, int rc)
 
     chain_lock(image);
     rc = link_or_abort(piece, rc);
+    const bool much = rc == 0 && chain_writing_moved(image, middle_len(piece));
     chain_writing_changed(image);
     chain_unlock(image);
     piece_drop(piece);
+    if (much)
+        io_write_back(layer_data_file(&image->layers[0]));
     return rc;
 }
 
@@ -148,12 +157,6 @@ static const uint8_t *middle_of(const struct write_piece *piece)
     if (!write->buf)
         return NULL;
     return write->buf + (piece->plan.guest.off - write->range.off);
-}
-
-static size_t middle_len(const struct write_piece *piece)
-{
-    const bool packed = piece->write->kind == CHAIN_WRITE_PACKED;
-    return packed ? piece->write->packed_len : piece->plan.guest.len;
 }
 
 /* Must all three parts be copied together? */

@@ -4,6 +4,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "bits.h"
+
+/* So much is worth a call, and the disk is busy with it for a while. */
+#define WRITE_BACK_STEP (32 * MiB)
+
 static uint64_t stamp(void *user)
 {
     return pins_stamp(user);
@@ -94,6 +99,17 @@ void chain_writing_changed(struct qimg_image *image)
     atomic_fetch_add(&writing->changes, 1);
     if (writing->waiting > 0)
         pthread_cond_broadcast(&writing->changed);
+}
+
+bool chain_writing_moved(struct qimg_image *image, uint64_t len)
+{
+    struct chain_writing *writing = image->writing;
+
+    writing->moved += len;
+    if (writing->moved < WRITE_BACK_STEP)
+        return false;
+    writing->moved = 0;
+    return true;
 }
 
 void chain_writing_wait(struct qimg_image *image, uint64_t seen)

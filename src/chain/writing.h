@@ -17,6 +17,7 @@ struct chain_writing {
     pthread_cond_t changed;
     atomic_uint_least64_t changes; /* plans that ended so far */
     unsigned waiting;              /* threads at `changed` */
+    uint64_t moved;                /* bytes of data since the disk was last told to go on */
     struct pins pins;
     struct read_pins read_pins;
 };
@@ -42,6 +43,11 @@ void chain_writing_abandon(struct qimg_image *image);
 
 /* A plan ended, so that who was told -EAGAIN may ask again. Under the image's lock. */
 void chain_writing_changed(struct qimg_image *image);
+
+/* @len bytes of data were written. True, once for each 32 MiB: the caller has the disk go on with
+ * them (io_write_back) while more is written, instead of getting all of it with the next sync.
+ * Under the image's lock. */
+bool chain_writing_moved(struct qimg_image *image, uint64_t len);
 
 /* Waits until more plans have ended than the @seen ones. Without the lock. */
 void chain_writing_wait(struct qimg_image *image, uint64_t seen);
