@@ -9,9 +9,11 @@
  *   QIMG_CRASH_DUMP=FOLDER           writes each QIMG_CRASH_EVERY-th distinct state there
  *   QIMG_CRASH_QEMU_IMG=PROGRAM      has its "check" look at each of these, and removes what it
  *                                    finds no corruption in; run in FOLDER, where "base" and "data"
- *                                    are
+ *                                    are. States whose structures are the same are shown once:
+ *                                    it does not look at what guests wrote
  *   QIMG_CRASH_RECORD=FILE           writes new minimums there
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -21,13 +23,16 @@
 #include <unistd.h>
 
 #include "bits.h"
+#include "hashes.h"
 #include "play.h"
+#include "qcow2_verify.h"
 
 struct run {
     bool is_long;
     const char *only, *dump;
     char *qemu_img;
-    uint64_t every, seen, sampled, condemned;
+    uint64_t every, seen, sampled, shown, condemned;
+    struct hashes structures; /* shown */
     FILE *record;
     uint64_t total, tried, wrong, below;
     const struct play *play; /* under way */
@@ -86,20 +91,25 @@ static void write_file(const char *path, const struct disk_file *file)
 /* Does "qemu-img check" find leaks at most? */
 static bool qemu_accepts(const struct run *run, char *path)
 {
-    char *const args[] = { run->qemu_img, "check", "-q", "-f", "qcow2", path, NULL };
+    char *const args[] = { run->qemu_img, "check", "-q", "-U", "-f", "qcow2", path, NULL };
+    posix_spawn_file_actions_t quiet;
     pid_t child;
     int status;
 
-    if (posix_spawn(&child, run->qemu_img, NULL, NULL, args, environ) != 0 ||
+    if (posix_spawn_file_actions_init(&quiet) != 0 ||
+        posix_spawn_file_actions_addopen(&quiet, 2, "/dev/null", O_WRONLY, 0) != 0 ||
+        posix_spawn(&child, run->qemu_img, &quiet, NULL, args, environ) != 0 ||
         waitpid(child, &status, 0) != child) {
         perror(run->qemu_img);
         exit(1);
     }
+    (void)posix_spawn_file_actions_destroy(&quiet);
     return WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3);
 }
 
 static void show_to_qemu(struct run *run, char *path)
 {
+    run->shown++;
     if (qemu_accepts(run, path)) {
         (void)!unlink(path);
         return;
@@ -112,14 +122,18 @@ static void sample(void *user, const struct disk *disk, uint64_t hash)
 {
     struct run *run = user;
     const struct stage *stage = &run->play->stage;
+    const struct disk_file *file = &disk->files[0];
     char path[512];
 
     if (!run->dump || run->seen++ % run->every != 0)
         return;
+    run->sampled++;
+    if (run->qemu_img &&
+        !hashes_add(&run->structures, qcow2_structure_hash(file->bytes, file->size)))
+        return;
     (void)snprintf(path, sizeof(path), "%s/%s.%s.%016" PRIx64 ".qcow2", run->dump,
                    stage->layout->name, run->play->scene->name, hash);
-    write_file(path, &disk->files[0]);
-    run->sampled++;
+    write_file(path, file);
     if (run->qemu_img)
         show_to_qemu(run, path);
 }
@@ -214,7 +228,9 @@ int main(int argc, char **argv)
            " tried, %" PRIu64 " wrong\n",
            share, of, run.total, run.tried, run.wrong);
     if (run.dump)
-        printf("%" PRIu64 " sampled, %" PRIu64 " condemned\n", run.sampled, run.condemned);
+        printf("%" PRIu64 " sampled, %" PRIu64 " shown, %" PRIu64 " condemned\n", run.sampled,
+               run.shown, run.condemned);
+    hashes_release(&run.structures);
     if (run.record)
         (void)!fclose(run.record);
     return run.wrong || run.condemned || run.below || run.total == 0;

@@ -7,7 +7,7 @@
 
 #include "bits.h"
 
-const char *const disk_file_names[DISK_FILES] = { "disk", "data" };
+const char *const disk_file_names[DISK_FILES] = { "disk", "data", "base", "other" };
 
 static uint64_t mix(uint64_t h)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a machine's disk holds: the bytes of the files "disk" and "data", with a hash of both that
- * follows every change at the cost of the change. Bytes behind the end of a file are zeros.
+ * What a machine's disk holds: the bytes of the files that tests change, with a hash of them all
+ * that follows every change at the cost of the change. Bytes behind the end of a file are zeros.
  */
 #ifndef CRASH_DISK_H
 #define CRASH_DISK_H
@@ -11,7 +11,7 @@
 
 #include "io_sim.h"
 
-#define DISK_FILES  2 /* "disk", "data" */
+#define DISK_FILES  4 /* "disk", "data", "base", "other" */
 #define DISK_SECTOR 512u
 
 struct disk_file {

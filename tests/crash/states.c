@@ -25,6 +25,7 @@ struct search {
     struct hashes structures, contents; /* judged */
     uint64_t random;
     uint8_t *sectors; /* which survive, for the longest write */
+    uint8_t *settled; /* by event: it is in base */
 };
 
 static uint64_t draw(struct search *s)
@@ -65,6 +66,13 @@ static void judge_scratch(struct search *s)
         note_wrong(s);
 }
 
+/* Back to what is durable. */
+static void restore(struct search *s)
+{
+    for (size_t i = 0; i < s->pending.count; i++)
+        disk_restore(&s->scratch, &s->base, s->pending.items[i]);
+}
+
 /* @chosen NULL: all. @torn: sectors that survive of the last one; NULL = all. */
 static void try_state(struct search *s, const uint8_t *chosen, const uint8_t *torn)
 {
@@ -75,8 +83,7 @@ static void try_state(struct search *s, const uint8_t *chosen, const uint8_t *to
             disk_apply(&s->scratch, s->pending.items[i], i + 1 == count ? torn : NULL);
     }
     judge_scratch(s);
-    for (size_t i = 0; i < count; i++)
-        disk_restore(&s->scratch, &s->base, s->pending.items[i]);
+    restore(s);
 }
 
 static bool done(const struct search *s)
@@ -121,18 +128,26 @@ static void tear_last(struct search *s)
     }
 }
 
-static void some_at_random(struct search *s, uint8_t *chosen)
+/* Of half of the changes nothing survives, of some a part, of the others all. */
+static void apply_some(struct search *s)
 {
-    const size_t count = s->pending.count;
-    const struct disk_change *last = s->pending.items[count - 1];
+    for (size_t i = 0; i < s->pending.count; i++) {
+        const struct disk_change *c = s->pending.items[i];
+        const uint64_t fate = draw(s) % 8;
+        const bool torn = fate == 0 && c->op == IO_SIM_WRITE && !s->how->whole;
+        for (size_t k = 0; torn && k < sectors_of(c); k++)
+            s->sectors[k] = draw(s) & 1;
+        if (fate < 4)
+            disk_apply(&s->scratch, c, torn ? s->sectors : NULL);
+    }
+}
 
+static void some_at_random(struct search *s)
+{
     for (unsigned n = 0; n < s->how->random && !done(s); n++) {
-        const bool torn = last->op == IO_SIM_WRITE && (draw(s) & 1) && !s->how->whole;
-        for (size_t i = 0; i < count; i++)
-            chosen[i] = draw(s) & 1;
-        for (size_t i = 0; torn && i < sectors_of(last); i++)
-            s->sectors[i] = draw(s) & 1;
-        try_state(s, chosen, torn ? s->sectors : NULL);
+        apply_some(s);
+        judge_scratch(s);
+        restore(s);
     }
 }
 
@@ -147,7 +162,7 @@ static void states_at(struct search *s)
         try_state(s, NULL, NULL);
         lose_and_keep_one(s, chosen);
         tear_last(s);
-        some_at_random(s, chosen);
+        some_at_random(s);
     }
     free(chosen);
 }
@@ -174,24 +189,36 @@ static bool durable(const struct search *s, size_t index, size_t events)
 }
 
 /* Moves to the disk what became durable by the event before this moment. */
-static void advance(struct search *s, uint8_t *settled)
+static void advance(struct search *s)
 {
     const struct tape_event *items = s->tape->events.items;
 
     s->pending.count = 0;
     for (size_t i = 0; i < s->moment; i++) {
-        if (is_sync(&items[i]) || settled[i])
+        if (is_sync(&items[i]) || s->settled[i])
             continue;
         if (durable(s, i, s->moment)) {
             disk_apply(&s->base, &items[i].change, NULL);
-            settled[i] = 1;
+            disk_apply(&s->scratch, &items[i].change, NULL);
+            s->settled[i] = 1;
         } else {
             s->pending.items[s->pending.count++] = &items[i].change;
         }
     }
 }
 
-static void prepare(struct search *s, const struct disk *start)
+static void copy_disk(struct disk *to, const struct disk *from)
+{
+    for (unsigned i = 0; i < DISK_FILES; i++) {
+        to->files[i].room = from->files[i].room;
+        to->files[i].bytes = malloc(from->files[i].room);
+        if (!to->files[i].bytes)
+            abort();
+    }
+    disk_copy(to, from);
+}
+
+static void begin(struct search *s, const struct disk *start)
 {
     const struct tape_event_vec *events = &s->tape->events;
     size_t longest = 1;
@@ -199,17 +226,23 @@ static void prepare(struct search *s, const struct disk *start)
     for (size_t i = 0; i < events->count; i++)
         longest = max_u64(longest, sectors_of(&events->items[i].change));
     s->sectors = calloc(1, longest);
+    s->settled = calloc(1, events->count + 1);
     s->pending.items = calloc(events->count + 1, sizeof(*s->pending.items));
-    if (!s->sectors || !s->pending.items)
+    if (!s->sectors || !s->settled || !s->pending.items)
         abort();
-    for (unsigned i = 0; i < DISK_FILES; i++) {
-        s->base.files[i].room = s->scratch.files[i].room = start->files[i].room;
-        s->base.files[i].bytes = malloc(start->files[i].room);
-        s->scratch.files[i].bytes = malloc(start->files[i].room);
-        if (!s->base.files[i].bytes || !s->scratch.files[i].bytes)
-            abort();
-    }
-    disk_copy(&s->base, start);
+    copy_disk(&s->base, start);
+    copy_disk(&s->scratch, start);
+}
+
+static void end(struct search *s)
+{
+    disk_release(&s->base);
+    disk_release(&s->scratch);
+    hashes_release(&s->structures);
+    hashes_release(&s->contents);
+    free(s->pending.items);
+    free(s->sectors);
+    free(s->settled);
 }
 
 void states_of(const struct tape *tape, const struct disk *start, struct judge *judge,
@@ -218,22 +251,49 @@ void states_of(const struct tape *tape, const struct disk *start, struct judge *
     struct search s = {
         .tape = tape, .judge = judge, .how = how, .result = result, .random = how->seed
     };
-    uint8_t *settled = calloc(1, tape->events.count + 1);
 
     *result = (struct states_result){ 0 };
-    if (!settled)
-        abort();
-    prepare(&s, start);
+    begin(&s, start);
     for (s.moment = 0; s.moment <= tape->events.count && !done(&s); s.moment++) {
-        advance(&s, settled);
-        disk_copy(&s.scratch, &s.base);
+        advance(&s);
         states_at(&s);
     }
-    disk_release(&s.base);
-    disk_release(&s.scratch);
-    hashes_release(&s.structures);
-    hashes_release(&s.contents);
-    free(s.pending.items);
-    free(s.sectors);
-    free(settled);
+    end(&s);
+}
+
+size_t states_pick(const struct tape *tape, const struct disk *start, uint64_t seed,
+                   struct disk *disk)
+{
+    static const struct states_how how;
+    struct search s = { .tape = tape, .how = &how, .random = seed };
+
+    begin(&s, start);
+    (void)draw(&s);
+    s.moment = draw(&s) % (tape->events.count + 1);
+    advance(&s);
+    apply_some(&s);
+    *disk = s.scratch;
+    s.scratch = (struct disk){ 0 };
+    end(&s);
+    return s.moment;
+}
+
+void states_settle(struct tape *tape, struct disk *start)
+{
+    static const struct states_how how;
+    const struct search s = { .tape = tape, .how = &how };
+    const size_t count = tape->events.count;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct tape_event *e = &tape->events.items[i];
+        if (!is_sync(e) && !durable(&s, i, count)) {
+            tape->events.items[kept++] = *e;
+            continue;
+        }
+        if (!is_sync(e))
+            disk_apply(start, &e->change, NULL);
+        free((void *)(uintptr_t)e->change.data);
+    }
+    tape->events.count = kept;
 }

@@ -22,6 +22,7 @@ struct walk {
     uint64_t clusters; /* of the file, one more for what may begin at its end */
     uint64_t *counted; /* references found */
     uint64_t *stored;  /* what the file says */
+    uint64_t hash;     /* of the structures */
     struct verdict verdict;
 };
 
@@ -46,7 +47,8 @@ static uint64_t word(const struct walk *w, uint64_t off, unsigned width)
     return v;
 }
 
-static void refer(struct walk *w, uint64_t off, uint64_t len, const char *what)
+/* Counts a reference to what a guest wrote. */
+static void refer_data(struct walk *w, uint64_t off, uint64_t len, const char *what)
 {
     const uint64_t cs = UINT64_C(1) << w->cb;
 
@@ -59,6 +61,25 @@ static void refer(struct walk *w, uint64_t off, uint64_t len, const char *what)
         }
         w->counted[c]++;
     }
+}
+
+static void mix(struct walk *w, uint64_t value)
+{
+    w->hash = (w->hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+    w->hash ^= w->hash >> 29;
+}
+
+/* Counts a reference to a structure. */
+static void refer(struct walk *w, uint64_t off, uint64_t len, const char *what)
+{
+    const uint64_t end = min_u64(off + len, w->len);
+
+    refer_data(w, off, len, what);
+    mix(w, off);
+    for (uint64_t at = off; at + 8 <= end; at += 8)
+        mix(w, load_be64(w->bytes + at));
+    for (uint64_t at = max_u64(off, align_down(end, 8)); at < end; at++)
+        mix(w, w->bytes[at]);
 }
 
 static uint64_t stored_count(const struct walk *w, uint64_t block, uint64_t index)
@@ -107,7 +128,7 @@ static void walk_entry(struct walk *w, uint64_t at, uint64_t guest)
         const uint64_t more = (raw & (COMPRESSED - 1)) >> x;
         if (raw & COPIED || bitmap || w->data_file)
             corrupt(w, "packed entry %#" PRIx64 " bitmap %#" PRIx64, raw, bitmap);
-        refer(w, start, (more + 1) * 512 - start % 512, "packed cluster");
+        refer_data(w, start, (more + 1) * 512 - start % 512, "packed cluster");
         return;
     }
     if (raw & UINT64_C(0x3f000000000001fe) || (raw & 1 && (w->v2 || w->ext)))
@@ -124,7 +145,7 @@ static void walk_entry(struct walk *w, uint64_t at, uint64_t guest)
     if (!is_aligned(off, cs))
         corrupt(w, "unaligned entry %#" PRIx64, raw);
     else
-        refer(w, off, cs, "cluster");
+        refer_data(w, off, cs, "cluster");
 }
 
 static void walk_l1(struct walk *w, uint64_t l1, uint64_t count)
@@ -206,7 +227,7 @@ static void walk_bitmap_table(struct walk *w, uint64_t table, uint64_t count)
             (raw & 1 && raw != 1))
             corrupt(w, "bitmap table entry %#" PRIx64, raw);
         else if (raw & OFFSET)
-            refer(w, raw, UINT64_C(1) << w->cb, "bitmap");
+            refer_data(w, raw, UINT64_C(1) << w->cb, "bitmap");
     }
 }
 
@@ -242,9 +263,9 @@ static void compare(struct walk *w)
     }
 }
 
-struct verdict qcow2_verify(const uint8_t *bytes, size_t len)
+static struct walk walk_file(const uint8_t *bytes, size_t len)
 {
-    struct walk w = { .bytes = bytes, .len = len };
+    struct walk w = { .bytes = bytes, .len = len, .hash = len };
     const bool v3 = word(&w, 4, 4) >= 3;
     const uint64_t incompatible = v3 ? word(&w, 72, 8) : 0;
 
@@ -255,14 +276,14 @@ struct verdict qcow2_verify(const uint8_t *bytes, size_t len)
     w.data_file = incompatible & 4;
     if (word(&w, 0, 4) != 0x514649fb || w.cb < 9 || w.cb > 21 || incompatible & 3) {
         corrupt(&w, "header, or dirty, or corrupt");
-        return w.verdict;
+        return w;
     }
     w.clusters = div_up(len, UINT64_C(1) << w.cb) + 1;
     w.counted = calloc(w.clusters, sizeof(uint64_t));
     w.stored = calloc(w.clusters, sizeof(uint64_t));
     if (!w.counted || !w.stored)
         abort();
-    refer(&w, 0, 1, "header");
+    refer(&w, 0, UINT64_C(1) << w.cb, "header");
     load_counts(&w);
     walk_l1(&w, word(&w, 40, 8), word(&w, 36, 4));
     walk_snapshots(&w);
@@ -271,7 +292,17 @@ struct verdict qcow2_verify(const uint8_t *bytes, size_t len)
     compare(&w);
     free(w.counted);
     free(w.stored);
-    return w.verdict;
+    return w;
+}
+
+struct verdict qcow2_verify(const uint8_t *bytes, size_t len)
+{
+    return walk_file(bytes, len).verdict;
+}
+
+uint64_t qcow2_structure_hash(const uint8_t *bytes, size_t len)
+{
+    return walk_file(bytes, len).hash;
 }
 
 struct verdict qcow2_verify_file(struct io_engine *engine, const char *name)
