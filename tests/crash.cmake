@@ -38,6 +38,17 @@ foreach(job commit pull)
     qimg_crash_test(crash_${job} crash_${job})
 endforeach()
 
+# Random operations against a model.
+set(crash_world operation truth look world world_guest world_verbs)
+list(TRANSFORM crash_world PREPEND crash/)
+list(TRANSFORM crash_world APPEND .c)
+foreach(way walk triples)
+    qimg_test_program(crash_${way} crash/crash_${way}.c crash/job_rig.c ${crash_world}
+        ${crash_shared})
+endforeach()
+qimg_crash_test(crash_walk crash_walk ${CMAKE_CURRENT_SOURCE_DIR}/crash/sequences.txt)
+qimg_crash_test(crash_triples crash_triples)
+
 # Memory that runs out; real files, so none of the simulator is in it.
 qimg_test_program(crash_memory crash/crash_memory.c)
 foreach(function malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup)

@@ -42,18 +42,18 @@ static void give_back(struct io_file *file)
         ((struct mem_file *)file)->bytes = NULL;
 }
 
-static void close_image(struct image *image)
+void view_close(struct image *image)
 {
     give_back(image->file);
     give_back(image->data_file);
     image_close(image);
 }
 
-static int open_image(const struct disk *disk, bool check, struct image **out,
-                      struct qimg_error *err)
+int view_open(const struct disk_file *disk, const struct disk_file *data, bool check,
+              struct image **out, struct qimg_error *err)
 {
     const struct image_open_options how = { .check = check };
-    struct io_file *file = lend(&disk->files[0]);
+    struct io_file *file = lend(disk);
     const int rc = qcow2_ops.open(file, &how, out, err);
 
     if (rc < 0) {
@@ -62,8 +62,14 @@ static int open_image(const struct disk *disk, bool check, struct image **out,
         return rc;
     }
     if ((*out)->needs_data_file)
-        (*out)->data_file = lend(&disk->files[1]);
+        (*out)->data_file = lend(data);
     return 0;
+}
+
+static int open_disk(const struct disk *disk, bool check, struct image **out,
+                     struct qimg_error *err)
+{
+    return view_open(&disk->files[0], &disk->files[1], check, out, err);
 }
 
 /* --- what is in it ---------------------------------------------------------------------------- */
@@ -167,9 +173,9 @@ int view_take(struct view *view, const struct disk *disk, struct backing backing
     struct image *image;
 
     *view = (struct view){ 0 };
-    TRY(open_image(disk, false, &image, err));
+    TRY(open_disk(disk, false, &image, err));
     const int rc = take(view, image, backing, with_header, err);
-    close_image(image);
+    view_close(image);
     return rc;
 }
 
@@ -225,7 +231,7 @@ int64_t view_unrecorded(const struct view *view, const struct disk *disk, const 
     struct qimg_error err;
     int64_t at = -1;
 
-    if (open_image(disk, false, &image, &err) < 0)
+    if (open_disk(disk, false, &image, &err) < 0)
         return -2;
     const struct qcow2 *q = qcow2_of(image);
     for (size_t i = 0; at == -1 && i < q->bitmaps.count; i++) {
@@ -240,7 +246,7 @@ int64_t view_unrecorded(const struct view *view, const struct disk *disk, const 
         at = unrecorded(view, bits, old, old_size);
         bitmap_bits_free(bits);
     }
-    close_image(image);
+    view_close(image);
     return at;
 }
 
@@ -261,9 +267,9 @@ int view_check(const struct disk *disk, bool leaks_allowed, struct qimg_error *e
     struct qimg_check_result result = { 0 };
     struct image *image;
 
-    TRY(open_image(disk, true, &image, err));
+    TRY(open_disk(disk, true, &image, err));
     const int rc = image->ops->check(image, &request, &result, err);
-    close_image(image);
+    view_close(image);
     if (rc < 0)
         return rc;
     if (result.corruptions || result.check_errors || (result.leaks && !leaks_allowed))

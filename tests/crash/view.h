@@ -8,6 +8,7 @@
 
 #include "disk.h"
 #include "fail.h"
+#include "format.h"
 #include "str.h"
 
 struct backing {
@@ -21,6 +22,11 @@ struct view {
     uint64_t stale_features; /* autoclear bits that we do not know */
     struct str text;         /* the backing file's name, snapshots and hashes of their contents */
 };
+
+/* The image in @file, over a disk's bytes; @data: the data file that it may name. */
+int view_open(const struct disk_file *file, const struct disk_file *data, bool check,
+              struct image **out, struct qimg_error *err);
+void view_close(struct image *image);
 
 /* Opens the image and reads all of it. @with_header: the text tells of version, features and
  * bitmaps too.
