@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base_limits.h"
 #include "cleanup.h"
@@ -84,16 +83,13 @@ static int context_fill(struct qimg_context *context, const struct qimg_context_
 }
 
 /* A directory that is not there would allow nothing, and nobody would learn why. */
-static int check_allowed_dirs(const char *const *dirs, struct qimg_error *err)
+static int open_allowed_dirs(struct qimg_context *context, struct qimg_error *err)
 {
-    struct stat st;
-    for (; dirs && *dirs; dirs++) {
-        if (stat(*dirs, &st) < 0)
-            return qimg_fail_errno(err, errno, "--allow-dir '%s'", *dirs);
-        if (!S_ISDIR(st.st_mode))
-            return qimg_fail_errno(err, ENOTDIR, "--allow-dir '%s'", *dirs);
-    }
-    return 0;
+    const char *const *dirs = context->gate.allow_dirs;
+    const int rc = dirs ? io_bounds_init(&context->bounds, dirs) : 0;
+    if (rc == -ENOMEM)
+        return qimg_fail_memory(err);
+    return rc < 0 ? qimg_fail_errno(err, -rc, "--allow-dir '%s'", dirs[context->bounds.count]) : 0;
 }
 
 int qimg_context_new(const struct qimg_context_options *options, struct qimg_context **out,
@@ -104,17 +100,20 @@ int qimg_context_new(const struct qimg_context_options *options, struct qimg_con
         options = &defaults;
     if (options->gate.policy > QIMG_POLICY_AUDIT || options->engine > QIMG_ENGINE_THREADS)
         return qimg_fail(err, EINVAL, "context: unknown policy or engine");
-    TRY(check_allowed_dirs(options->gate.allow_dirs, err));
 
     struct qimg_context *context = calloc(1, sizeof(*context));
     if (!context)
         return qimg_fail_memory(err);
     pthread_mutex_init(&context->queues.lock, NULL);
     int rc = context_fill(context, options);
+    if (rc < 0)
+        rc = rc == -ENOMEM ? qimg_fail_memory(err)
+                           : qimg_fail_errno(err, -rc, "Could not start the I/O engine");
+    if (rc == 0)
+        rc = open_allowed_dirs(context, err);
     if (rc < 0) {
         qimg_context_free(context);
-        return rc == -ENOMEM ? qimg_fail_memory(err)
-                             : qimg_fail_errno(err, -rc, "Could not start the I/O engine");
+        return rc;
     }
     *out = context;
     return 0;
@@ -129,6 +128,7 @@ void qimg_context_free(struct qimg_context *context)
     if (context->engine)
         io_engine_free(context->engine);
     workers_free(context->workers);
+    io_bounds_release(&context->bounds);
     free_list(context->gate.allow_dirs);
     free_list(context->gate.allow_formats);
     pthread_mutex_destroy(&context->queues.lock);

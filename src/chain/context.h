@@ -21,6 +21,7 @@ struct qimg_context {
     struct workers *workers;
     uint64_t map_budget;
     struct qimg_gate_options gate; /* lists and strings are the context's own copies */
+    struct io_bounds bounds;       /* handles of gate.allow_dirs; empty where there are none */
     void (*note)(void *user, enum qimg_note_level level, const char *text);
     void *note_user;
     atomic_uint_least64_t tables_loaded, table_bytes, map_hits, map_misses, map_bytes;

@@ -5,12 +5,10 @@
  */
 #include "gate.h"
 
-#include <fcntl.h>
 #include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cleanup.h"
 #include "str.h"
@@ -179,26 +177,6 @@ static int may_have_format(const struct qimg_gate_options *gate, const struct ga
     return refuse(request, why, err);
 }
 
-/* Is @path below @dir? Both absolute and without symbolic links, "." and "..". */
-static bool path_below(const char *path, const char *dir)
-{
-    const size_t len = strlen(dir);
-    if (strcmp(dir, "/") == 0)
-        return true;
-    return strncmp(path, dir, len) == 0 && path[len] == '/';
-}
-
-/* @real: where the file really is; "" = not known. */
-static int outside(const struct gate_request *request, const char *real, struct qimg_error *err)
-{
-    char found[PATH_MAX];
-    (void)refuse(request, "lies outside the directories that --allow-dir lists", err);
-    if (*real == '\0' && realpath(request->path, found))
-        real = found;
-    AUTO_FREE char *path = gate_printable(*real ? real : request->path);
-    return path ? qimg_hint(err, "It leads to '%s'", path) : -EPERM;
-}
-
 /* --- questions --------------------------------------------------------------------------- */
 
 int gate_ask(const struct qimg_context *context, const struct gate_request *request, bool *probe,
@@ -213,37 +191,23 @@ int gate_ask(const struct qimg_context *context, const struct gate_request *requ
                            request->role == GATE_DATA_FILE ? "raw" : request->recorded_format, err);
 }
 
-/* The real path of the very file that is open: found again by name, believed only if device and
- * inode agree. */
-static int real_path_of(const char *path, const struct io_file *file, char out[static PATH_MAX])
+const struct io_bounds *gate_bounds(const struct qimg_context *context)
 {
-    AUTO_FD int fd = open(path, O_PATH | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    if (st.st_dev != file->device || st.st_ino != file->inode)
-        return -ESTALE;
-    char link[48];
-    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    const ssize_t len = readlink(link, out, PATH_MAX - 1);
-    if (len < 0)
-        return -errno;
-    out[len] = '\0';
-    return 0;
+    return context->gate.allow_dirs ? &context->bounds : NULL;
 }
 
-int gate_check_opened(const struct qimg_context *context, const struct gate_request *request,
-                      const struct io_file *file, struct qimg_error *err)
+int gate_explain_bounds(const struct gate_request *request, int rc, struct qimg_error *err)
 {
-    char path[PATH_MAX] = "", dir[PATH_MAX];
-    if (!context->gate.allow_dirs)
+    char found[PATH_MAX];
+    if (rc == -ENOTSUP)
+        return refuse(request, "cannot be held to --allow-dir: /proc is not mounted", err);
+    if (rc == -ESTALE)
+        return refuse(request, "was renamed again and again while it was opened", err);
+    if (rc != -EXDEV)
         return 0;
-    if (real_path_of(request->path, file, path) < 0)
-        return outside(request, "", err);
-    for (const char *const *d = context->gate.allow_dirs; *d; d++)
-        if (realpath(*d, dir) && path_below(path, dir))
-            return 0;
-    return outside(request, path, err);
+    (void)refuse(request, "lies outside the directories that --allow-dir lists", err);
+    AUTO_FREE char *path = gate_printable(realpath(request->path, found) ? found : request->path);
+    return path ? qimg_hint(err, "It leads to '%s'", path) : -EPERM;
 }
 
 int gate_check_probed(const struct qimg_context *context, const struct gate_request *request,

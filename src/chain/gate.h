@@ -25,11 +25,13 @@ struct gate_request {
 MUST_CHECK int gate_ask(const struct qimg_context *context, const struct gate_request *request,
                         bool *probe, struct qimg_error *err);
 
-/* The second look, at the file that was opened: is it really below an allowed directory? (A
- * name may lead out through a symbolic link.) */
-MUST_CHECK int gate_check_opened(const struct qimg_context *context,
-                                 const struct gate_request *request, const struct io_file *file,
-                                 struct qimg_error *err);
+/* Beneath what a file must lie that an image names; NULL: anywhere. For io_open_options. */
+const struct io_bounds *gate_bounds(const struct qimg_context *context);
+
+/* Whether @rc, with which io_file_open() refused what @request names, is about those bounds:
+ * then -EPERM with a sentence as gate_ask()'s, else 0. */
+MUST_CHECK int gate_explain_bounds(const struct gate_request *request, int rc,
+                                   struct qimg_error *err);
 
 /* What probing found may be used only where it leads nowhere further (strict with
  * allow_probe); @leads_on: the probed image names a backing or data file. */

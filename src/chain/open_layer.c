@@ -48,19 +48,31 @@ static int explain_open(int rc, const char *driver, const char *path, bool direc
     return qimg_fail_errno(err, -rc, "Could not open '%s'", shown);
 }
 
-static int open_file(struct qimg_context *context, const char *path, const char *driver,
+/* A file to be opened, and on whose word. */
+struct named_file {
+    const char *path;
+    const char *driver;                   /* what kind somebody insists on; NULL = any */
+    const struct gate_request *reference; /* NULL: the user's, or one that was opened before */
+    const struct io_bounds *bounds;       /* NULL: it may lie anywhere */
+};
+
+static int open_file(struct qimg_context *context, const struct named_file *named,
                      const struct qimg_open_options *options, struct io_file **out,
                      struct qimg_error *err)
 {
+    const char *path = named->path, *driver = named->driver;
     const enum qimg_cache cache = options->cache;
     const struct io_open_options how = {
         .writable = options->writable,
         .direct = cache == QIMG_CACHE_NONE || cache == QIMG_CACHE_DIRECTSYNC,
         .write_through = cache == QIMG_CACHE_WRITETHROUGH || cache == QIMG_CACHE_DIRECTSYNC,
         .no_flush = cache == QIMG_CACHE_UNSAFE,
+        .bounds = named->bounds,
     };
     struct io_file *file = NULL;
     const int rc = io_file_open(context->engine, path, &how, &file);
+    if (rc < 0 && named->reference)
+        TRY(gate_explain_bounds(named->reference, rc, err));
     if (rc < 0)
         return explain_open(rc, driver ? driver : "file", path, how.direct, err);
     const bool want_device = driver && strcmp(driver, "host_device") == 0;
@@ -244,10 +256,12 @@ int open_layer(struct qimg_context *context, const struct open_request *request,
     struct qimg_open_options how = *request->options;
     if (place->direct)
         how.cache = QIMG_CACHE_NONE;
+    const struct named_file wanted = { .path = place->path,
+                                       .driver = named_driver(request),
+                                       .reference = request->reference,
+                                       .bounds = request->reference ? gate_bounds(context) : NULL };
     if (!file)
-        TRY(open_file(context, place->path, named_driver(request), &how, &file, err));
-    if (request->reference)
-        TRY(gate_check_opened(context, request->reference, file, err));
+        TRY(open_file(context, &wanted, &how, &file, err));
     TRY(refuse_again(request, file, err));
 
     struct layer layer = { .name = strdup(place->display),
@@ -326,9 +340,10 @@ int open_data_file(struct qimg_context *context, struct layer *layer, const stru
         return qimg_fail_memory(err);
 
     AUTO(cleanup_file) struct io_file *file = NULL;
-    TRY(open_file(context, resolved, NULL, options, &file, err));
-    if (!by_user)
-        TRY(gate_check_opened(context, &reference, file, err));
+    const struct named_file wanted = { .path = resolved,
+                                       .reference = by_user ? NULL : &reference,
+                                       .bounds = by_user ? NULL : gate_bounds(context) };
+    TRY(open_file(context, &wanted, options, &file, err));
     TRY(lock_file(file, LOCK_DATA_FILE, lock_use_of(options), resolved, err));
     layer->data_name = TAKE(resolved);
     layer->image->data_file = TAKE(file);
@@ -346,9 +361,12 @@ static int open_again(struct qimg_context *context, const char *path, const stru
     how.writable = true;
     if (old->options.direct && how.cache != QIMG_CACHE_DIRECTSYNC)
         how.cache = QIMG_CACHE_NONE;
-    TRY(open_file(context, path, NULL, &how, out, err));
-    if (io_same_file(old, *out))
+    const struct named_file wanted = { .path = path, .bounds = old->options.bounds };
+    const int rc = open_file(context, &wanted, &how, out, err);
+    if (rc == 0 && io_same_file(old, *out))
         return 0;
+    if (rc < 0 && rc != -EXDEV)
+        return rc;
     return qimg_fail(err, ESTALE, "'%s' was replaced by another file meanwhile", path);
 }
 

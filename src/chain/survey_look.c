@@ -86,13 +86,13 @@ int survey_content(const struct qimg_survey *survey, const char *path, const cha
 static bool read_signature(struct qimg_survey *survey, const struct look *look,
                            struct qimg_chain_image *image, int *rc, struct qimg_error *err)
 {
-    const struct io_open_options how = { 0 };
+    const struct io_open_options how = { .bounds = look->reference ? gate_bounds(survey->context)
+                                                                   : NULL };
     AUTO(cleanup_file) struct io_file *file = NULL;
     struct qimg_error why;
     *rc = 0;
     int opened = io_file_open(survey->context->engine, image->path, &how, &file);
-    if (opened == 0 && look->reference &&
-        gate_check_opened(survey->context, look->reference, file, &why) < 0) {
+    if (opened < 0 && look->reference && gate_explain_bounds(look->reference, opened, &why) < 0) {
         *rc = set_problem(image, QIMG_CHAIN_REFUSED, why.code, why.text, err);
         return false;
     }

@@ -16,15 +16,6 @@
 #include "cleanup.h"
 #include "posix.h"
 
-#define RETRY_EINTR(call) \
-    ({ \
-        __typeof__(call) rc_; \
-        do \
-            rc_ = (call); \
-        while (rc_ == -1 && errno == EINTR); \
-        rc_; \
-    })
-
 /* --- the part that all back ends share ---------------------------------------------------- */
 
 void io_file_base_init(struct io_file *file, struct io_engine *engine,
@@ -116,15 +107,23 @@ static int open_flags(const struct io_open_options *options)
     return flags;
 }
 
-/* openat(), which waits for no one but a signal and parks other files where it must. */
-static int open_name(struct posix_engine *engine, const char *name, int flags)
+static int open_once(const struct posix_engine *engine, const char *name, int flags,
+                     const struct io_bounds *bounds)
+{
+    if (bounds)
+        return posix_open_beneath(bounds, engine->dir_fd, name, flags);
+    const int fd = RETRY_EINTR(openat(engine->dir_fd, name, flags, 0644));
+    return fd < 0 ? -errno : fd;
+}
+
+/* Waits for no one but a signal, and parks other files where it must. */
+static int open_name(struct posix_engine *engine, const char *name, int flags,
+                     const struct io_bounds *bounds)
 {
     for (;;) {
-        const int fd = RETRY_EINTR(openat(engine->dir_fd, name, flags, 0644));
-        if (fd >= 0)
+        const int fd = open_once(engine, name, flags, bounds);
+        if (fd != -EMFILE)
             return fd;
-        if (errno != EMFILE)
-            return -errno;
         if (!park_make_room(engine))
             return -EMFILE;
     }
@@ -134,13 +133,13 @@ static int open_name(struct posix_engine *engine, const char *name, int flags)
  * link exists for O_EXCL and does not without it: then the link's target is made. */
 static int open_or_create(struct posix_engine *engine, const char *name, int flags, bool *created)
 {
-    int fd = open_name(engine, name, flags | O_CREAT | O_EXCL);
+    int fd = open_name(engine, name, flags | O_CREAT | O_EXCL, NULL);
 
     *created = fd >= 0;
     if (fd != -EEXIST)
         return fd;
-    fd = open_name(engine, name, flags);
-    return fd == -ENOENT ? open_name(engine, name, flags | O_CREAT) : fd;
+    fd = open_name(engine, name, flags, NULL);
+    return fd == -ENOENT ? open_name(engine, name, flags | O_CREAT, NULL) : fd;
 }
 
 /* O_DIRECT is set here rather than at open(), which would leave a new file behind on file systems
@@ -194,8 +193,10 @@ static int open_descriptor(struct posix_engine *engine, const char *name,
                            const struct io_open_options *options, struct stat *st, bool *created)
 {
     const int flags = open_flags(options);
+
+    assert(!options->create || !options->bounds); /* no image names a file to be made */
     AUTO_FD int fd = options->create ? open_or_create(engine, name, flags, created)
-                                     : open_name(engine, name, flags);
+                                     : open_name(engine, name, flags, options->bounds);
 
     if (fd < 0)
         return fd;
@@ -242,11 +243,11 @@ int posix_reopen(struct posix_file *file)
     struct posix_engine *engine = posix_engine(file->base.engine);
     struct stat st;
     /* Not open_name(): the caller holds the park's lock and makes the room itself. */
-    AUTO_FD int fd =
-        RETRY_EINTR(openat(engine->dir_fd, file->name, open_flags(&file->base.options)));
+    const struct io_open_options *options = &file->base.options;
+    AUTO_FD int fd = open_once(engine, file->name, open_flags(options), options->bounds);
 
     if (fd < 0)
-        return errno == EMFILE ? -EMFILE : -ESTALE;
+        return fd == -EMFILE ? -EMFILE : -ESTALE;
     if (fstat(fd, &st) < 0)
         return -errno;
     if (st.st_dev != file->base.device || st.st_ino != file->base.inode)
@@ -403,7 +404,7 @@ int posix_sync_directory(struct io_engine *base, const char *name)
         parent = slash == name ? strdup("/") : strndup(name, (size_t)(slash - name));
     if (!parent)
         return -ENOMEM;
-    AUTO_FD int fd = open_name(engine, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD int fd = open_name(engine, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, NULL);
     if (fd < 0)
         return fd;
     /* Some file systems have nothing to sync in a directory and say so. */

@@ -68,12 +68,15 @@ struct io_lock_conflict {
 
 /* --- files ------------------------------------------------------------------------------ */
 
+struct io_bounds;
+
 struct io_open_options {
     bool writable;
     bool create;        /* make the file if it is not there (mode 0644); never truncates */
     bool direct;        /* O_DIRECT: -EINVAL where the file system has none */
     bool write_through; /* every write is durable when it completes */
     bool no_flush;      /* io_sync does nothing (cache mode unsafe) */
+    const struct io_bounds *bounds; /* of a file on disk; borrowed until it is closed. NULL: none */
 };
 
 /* One open file or device. Back ends embed it as their first member. */
@@ -146,6 +149,18 @@ void io_file_base_release(struct io_file *file);
  * socket, -EISDIR of a directory that is to be written. */
 MUST_CHECK int io_file_open(struct io_engine *engine, const char *name,
                             const struct io_open_options *options, struct io_file **out);
+
+/* Directories, by handle, beneath which a file must really lie, whatever links its name goes
+ * through and whoever swaps them meanwhile. A file elsewhere is not opened: -EXDEV. Where it lies
+ * is asked of /proc: -ENOTSUP where that is not mounted. */
+struct io_bounds {
+    int *dirs;
+    unsigned count;
+};
+
+/* @dirs ends with NULL. On failure bounds->count is the index of the directory at fault. */
+MUST_CHECK int io_bounds_init(struct io_bounds *bounds, const char *const *dirs);
+void io_bounds_release(struct io_bounds *bounds);
 
 /* NULL is fine. Locks end here. */
 void io_file_close(struct io_file *file);

@@ -9,6 +9,16 @@
 #include "io.h"
 #include "request.h"
 
+/* The call again where a signal came in between. */
+#define RETRY_EINTR(call) \
+    ({ \
+        __typeof__(call) rc_; \
+        do \
+            rc_ = (call); \
+        while (rc_ == -1 && errno == EINTR); \
+        rc_; \
+    })
+
 struct posix_file;
 
 /* The open files of an engine, see park.c. */
@@ -63,6 +73,10 @@ int posix_sync_directory(struct io_engine *engine, const char *name);
 int posix_unlink(struct io_engine *engine, const char *name);
 /* Opens the name of @file again after parking: its descriptor, or -errno. */
 int posix_reopen(struct posix_file *file);
+
+/* --- beneath.c --- */
+/* openat(), but of what lies beneath @bounds only: -EXDEV for all else. Returns -errno. */
+int posix_open_beneath(const struct io_bounds *bounds, int dir_fd, const char *name, int flags);
 
 /* --- cached.c --- */
 ssize_t posix_read_cached(struct io_file *base, uint64_t off, const struct iovec *iov,

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may be opened on an image's word, and that each printed remedy mends."""
+import contextlib
 import os
 import shlex
 import subprocess
+import threading
 
 import pytest
 
@@ -249,3 +251,62 @@ def test_info_opens_only_the_named_file(twin):
         pytest.skip("strace cannot run here")
     opened = [line for line in done.stderr.splitlines() if ".qcow2" in line or ".raw" in line]
     assert opened and all(top in line for line in opened), opened
+
+
+def holders(here):
+    """Images that name in/link in each way there is, by what names it."""
+    tool = run.qemu_img(here)
+    named = {"backing": "link", "json":
+             'json:{"driver":"raw","file":{"driver":"file","filename":"in/link"}}'}
+    for kind, name in named.items():
+        tool("create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", "raw", f"in/{kind}", "64k").ok()
+    # Made where the name says the same to QEMU, which looks in the current directory.
+    run.qemu_img(here / "in")("create", "-q", "-f", "qcow2", "-o", "data_file=made", "data file",
+                              "64k").ok()
+    run.qemu_io(here / "in")("-f", "qcow2", "-c", "write -q -P 1 0 64k", "data file").ok()
+    (here / "in/made").rename(here / "in/data")
+    (here / "in/made").symlink_to("link")
+    return (*named, "data file")
+
+
+@contextlib.contextmanager
+def swapping(link, *targets):
+    """A link that leads now here, now there, thousands of times."""
+    stop, count, between = threading.Event(), 0, link.with_name("between")
+
+    def swap():
+        nonlocal count
+        while not stop.is_set():
+            between.unlink(missing_ok=True)
+            between.symlink_to(targets[count % 2])
+            os.replace(between, link)
+            count += 1
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        yield lambda: count
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_link_that_is_swapped_while_it_is_opened_never_leads_out(twin):
+    here, tool = twin.theirs, run.ours(twin.theirs)
+    for directory in ("in", "out"):
+        (here / directory).mkdir()
+    kinds = holders(here)
+    (here / "in/data").write_bytes(b"\1" * 65536)
+    (here / "out/secret").write_bytes(b"S" * 65536)
+    (here / "in/link").symlink_to("data")
+    for kind in kinds:
+        seen = {"read": 0, "refused": 0}
+        with swapping(here / "in/link", "data", "../out/secret") as swaps:
+            while swaps() < 1000 or not all(seen.values()):
+                result = tool("convert", "-O", "raw", "--allow-dir=in", f"in/{kind}", "out.raw")
+                if result.code == 0:
+                    assert (here / "out.raw").read_bytes() == b"\1" * 65536, kind
+                else:
+                    result.failed("--allow-dir lists")
+                seen["read" if result.code == 0 else "refused"] += 1
+                assert sum(seen.values()) < 500, f"{kind}: no race: {seen}"
