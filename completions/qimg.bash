@@ -17,15 +17,15 @@ _qimg_options() {
         --partial --index --wrap --target --bus" ;;
     chain-verify) echo "-h --help $gate -f --format --image-opts --as --content --output -q
         --quiet" ;;
-    chain-graph) echo "-h --help $gate --dependants --output" ;;
+    chain-graph) echo "-h --help --dependants --output" ;;
     chain-seal) echo "-h --help $gate -f --format --content --remove -p --progress
         --progress=json -q --quiet" ;;
-    chain-audit) echo "-h --help $gate --policy --policy-file --expect --formats --max-size
+    chain-audit) echo "-h --help --allow-dir --policy --policy-file --expect --formats --max-size
         --max-file-size --max-tables --max-read --max-expansion --allow --note --reject --list
         --output" ;;
     chain-fix) echo "-h --help $gate -f --format --set-format --relocate --pick --relative
         --absolute --apply --output" ;;
-    chain-mv) echo "-h --help $gate --dependants-in --dry-run -q --quiet" ;;
+    chain-mv) echo "-h --help --dependants-in --dry-run -q --quiet" ;;
     chain-verbs) echo "show verify graph seal audit fix mv" ;;
     check) echo "$common -f --format --image-opts -T --cache -r --repair --undo --undo-apply --explain
         -U --force-share --output -p --progress --progress=json -q --quiet" ;;
@@ -41,15 +41,15 @@ _qimg_options() {
         --fingerprint --fingerprint-content --sync -q --quiet" ;;
     dd) echo "$common -f --format --image-opts -O --output-format -U --force-share" ;;
     fixture) echo "-h --help" ;;
-    fixture-build) echo "-h --help $gate -o --directory --force --no-sync -p --progress -q
+    fixture-build) echo "-h --help -o --directory --force --no-sync -p --progress -q
         --quiet" ;;
-    fixture-chain) echo "-h --help $gate --depth --size --data --seed --cluster-size -f --format
+    fixture-chain) echo "-h --help --depth --size --data --seed --cluster-size -f --format
         --spec --force --no-sync -p --progress -q --quiet" ;;
-    fixture-overlays) echo "-h --help $gate --count --size --data --seed --cluster-size -f
+    fixture-overlays) echo "-h --help --count --size --data --seed --cluster-size -f
         --format --spec --force --no-sync -p --progress -q --quiet" ;;
-    fixture-verify) echo "-h --help $gate -q --quiet" ;;
+    fixture-verify) echo "-h --help -q --quiet" ;;
     fixture-describe) echo "-h --help $gate -f --format --backing-chain --data-file" ;;
-    fixture-list) echo "-h --help $gate" ;;
+    fixture-list) echo "-h --help" ;;
     fixture-verbs) echo "build chain overlays verify describe list" ;;
     info) echo "$common -f --format --image-opts --backing-chain -U --force-share -t --cache --limits --output" ;;
     io) echo "$common -c --cmd -f --format --image-opts -r --read-only -n --nocache -t --cache -U --force-share

@@ -49,6 +49,8 @@ static const struct opt_row rows[] = {
       NULL },
     { OPT_FLAG, 0, "list", NULL, "list all reasons, and what each policy makes of them",
       offsetof(struct audit_args, list), NULL },
+    { OPT_CALL, 0, "allow-dir", "DIR",
+      "of policy host: the backing file must lie below DIR (may be repeated)", 0, opt_allow_dir },
     OPT_OUTPUT_ROW(struct audit_args),
     { OPT_OPERAND, 0, "IMAGE", NULL, "the file to be judged", 0, NULL },
     OPT_ROWS_END,
@@ -256,7 +258,7 @@ int chain_audit(struct tool *tool, int argc, char **argv)
 {
     struct audit_args args = { 0 };
     struct qimg_audit_policy *policy;
-    const int count = opt_parse(tool, rows, &args, argc, argv);
+    const int count = opt_parse_ungated(tool, rows, &args, argc, argv);
     if (count < 0)
         return tool->exit_code;
     if (args.list)

@@ -162,7 +162,7 @@ static int run(struct tool *tool, const struct graph_args *args, const char *con
 int chain_graph(struct tool *tool, int argc, char **argv)
 {
     struct graph_args args = { 0 };
-    const int count = opt_parse(tool, rows, &args, argc, argv);
+    const int count = opt_parse_ungated(tool, rows, &args, argc, argv);
     if (count < 0)
         return tool->exit_code;
     if (count == 0)

@@ -125,7 +125,7 @@ static int run(struct tool *tool, const struct mv_args *args, const char *const 
 int chain_mv(struct tool *tool, int argc, char **argv)
 {
     struct mv_args args = { 0 };
-    const int count = opt_parse(tool, rows, &args, argc, argv);
+    const int count = opt_parse_ungated(tool, rows, &args, argc, argv);
     if (count < 0)
         return tool->exit_code;
     if (count < 2)

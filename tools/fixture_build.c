@@ -171,7 +171,7 @@ static int build_file(struct tool *tool, const struct build_args *args, const ch
 int fixture_build(struct tool *tool, int argc, char **argv)
 {
     struct build_args args = { 0 };
-    const int count = opt_parse(tool, rows, &args, argc, argv);
+    const int count = opt_parse_ungated(tool, rows, &args, argc, argv);
 
     if (count < 0)
         return tool->exit_code;

@@ -98,7 +98,7 @@ static int run(struct tool *tool, struct form_args *args, int count, char **oper
 int fixture_chain(struct tool *tool, int argc, char **argv)
 {
     struct form_args args = DEFAULTS(3);
-    const int count = opt_parse(tool, chain_rows, &args, argc, argv);
+    const int count = opt_parse_ungated(tool, chain_rows, &args, argc, argv);
 
     return run(tool, &args, count, argv + optind, qimg_fixture_chain_spec);
 }
@@ -106,7 +106,7 @@ int fixture_chain(struct tool *tool, int argc, char **argv)
 int fixture_overlays(struct tool *tool, int argc, char **argv)
 {
     struct form_args args = DEFAULTS(2);
-    const int count = opt_parse(tool, overlays_rows, &args, argc, argv);
+    const int count = opt_parse_ungated(tool, overlays_rows, &args, argc, argv);
 
     return run(tool, &args, count, argv + optind, qimg_fixture_overlays_spec);
 }

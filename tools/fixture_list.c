@@ -52,7 +52,7 @@ static const struct opt_row rows[] = { OPT_ROWS_END };
 int fixture_list(struct tool *tool, int argc, char **argv)
 {
     struct dirent **entries;
-    const int count = opt_parse(tool, rows, NULL, argc, argv);
+    const int count = opt_parse_ungated(tool, rows, NULL, argc, argv);
 
     if (count < 0)
         return tool->exit_code;

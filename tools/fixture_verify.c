@@ -30,7 +30,7 @@ static const struct opt_row rows[] = {
 int fixture_verify(struct tool *tool, int argc, char **argv)
 {
     struct verify_args args = { 0 };
-    const int count = opt_parse(tool, rows, &args, argc, argv);
+    const int count = opt_parse_ungated(tool, rows, &args, argc, argv);
     struct qimg_fixture_verify_options options = { .finding = print_finding };
     struct qimg_fixture_verify_result result;
     struct qimg_error err;

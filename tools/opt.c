@@ -87,14 +87,16 @@ static void print_usage(const struct tool *tool, const struct opt_row *rows)
     printf("\n%s.\n", command->summary);
 }
 
-static void print_help(const struct tool *tool, const struct opt_row *rows)
+static void print_help(const struct tool *tool, const struct opt_row *rows, bool gated)
 {
     print_usage(tool, rows);
     printf("\nArguments:\n");
     opt_print_rows(help_rows);
     opt_print_rows(rows);
-    printf("\nWhat may be opened because an image names it:\n");
-    opt_print_rows(opt_gate_rows);
+    if (gated) {
+        printf("\nWhat may be opened because an image names it:\n");
+        opt_print_rows(opt_gate_rows);
+    }
     putchar('\n');
 }
 
@@ -257,22 +259,38 @@ static int parse(struct parser *p, int argc, char **argv, const bool *wants_help
     return operands;
 }
 
-int opt_parse(struct tool *tool, const struct opt_row *rows, void *args, int argc, char **argv)
+/* @p has the rows of the gate, where there are any, already. */
+static int parse_command(struct parser *p, const struct opt_row *rows, void *args, int argc,
+                         char **argv)
 {
+    struct tool *tool = p->tool;
+    const bool gated = p->count > 0;
     bool wants_help = false;
-    struct parser p = { .tool = tool };
-    add_rows(&p, help_rows, &wants_help);
-    add_rows(&p, rows, args);
-    add_rows(&p, opt_gate_rows, tool);
+    add_rows(p, help_rows, &wants_help);
+    add_rows(p, rows, args);
     if (!tool->as_qemu)
-        add_rows(&p, opt_engine_rows, tool);
-    make_tables(&p, false);
-    int operands = parse(&p, argc, argv, &wants_help);
+        add_rows(p, opt_engine_rows, tool);
+    make_tables(p, false);
+    int operands = parse(p, argc, argv, &wants_help);
     if (operands >= 0 && wants_help) {
-        print_help(tool, rows);
+        print_help(tool, rows, gated);
         return finished(tool, EXIT_DONE);
     }
     return operands;
+}
+
+int opt_parse(struct tool *tool, const struct opt_row *rows, void *args, int argc, char **argv)
+{
+    struct parser p = { .tool = tool };
+    add_rows(&p, opt_gate_rows, tool);
+    return parse_command(&p, rows, args, argc, argv);
+}
+
+int opt_parse_ungated(struct tool *tool, const struct opt_row *rows, void *args, int argc,
+                      char **argv)
+{
+    struct parser p = { .tool = tool };
+    return parse_command(&p, rows, args, argc, argv);
 }
 
 int opt_parse_global(struct tool *tool, const struct opt_row *rows, int argc, char **argv)

@@ -40,14 +40,17 @@ struct opt_row {
  * option was wrong): then tool->exit_code is set. */
 int opt_parse(struct tool *tool, const struct opt_row *rows, void *args, int argc, char **argv);
 
+/* The same for a command that opens nothing on an image's word: without the gate's options. */
+int opt_parse_ungated(struct tool *tool, const struct opt_row *rows, void *args, int argc,
+                      char **argv);
+
 /* The same for the options before the subcommand: stops at the first operand. */
 int opt_parse_global(struct tool *tool, const struct opt_row *rows, int argc, char **argv);
 
 /* "Arguments" of --help. */
 void opt_print_rows(const struct opt_row *rows);
 
-/* The options of commands that open images: what may be opened on an image's word. Part of
- * every table; args of these rows is the tool itself. */
+/* What may be opened on an image's word; args of these rows is the tool itself. */
 extern const struct opt_row opt_gate_rows[];
 
 /* How the work is done; part of every table of ours, but QEMU's commands know none of it. */
@@ -110,6 +113,9 @@ int opt_set_output(struct tool *tool, void *slot, const char *value);
 
 /* Sets an enum progress_style. */
 int opt_set_progress(struct tool *tool, void *slot, const char *value);
+
+/* --allow-dir: one more directory of @tool's. */
+int opt_allow_dir(struct tool *tool, void *slot, const char *value);
 
 /* Sets a uint64_t (--map-budget and the like). */
 int opt_set_size(struct tool *tool, void *slot, const char *value);

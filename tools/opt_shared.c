@@ -54,13 +54,18 @@ static int add_to_list(struct tool *tool, void *slot, const char *value)
     return EXIT_DONE;
 }
 
+int opt_allow_dir(struct tool *tool, void *slot, const char *value)
+{
+    (void)slot;
+    return add_to_list(tool, tool->allow_dirs, value);
+}
+
 const struct opt_row opt_gate_rows[] = {
     { OPT_FLAG, 0, "allow-probe", NULL,
       "go by the content of a backing file whose format is not recorded",
       offsetof(struct tool, options.gate.allow_probe), NULL },
     { OPT_CALL, 0, "allow-dir", "DIR",
-      "open backing and data files below DIR only (may be repeated)",
-      offsetof(struct tool, allow_dirs), add_to_list },
+      "open backing and data files below DIR only (may be repeated)", 0, opt_allow_dir },
     { OPT_CALL, 0, "allow-format", "FMT", "open backing files of format FMT only (may be repeated)",
       offsetof(struct tool, allow_formats), add_to_list },
     { OPT_FLAG, 0, "verify", NULL,
