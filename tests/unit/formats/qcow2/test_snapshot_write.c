@@ -8,6 +8,7 @@
 
 #include "base_limits.h"
 #include "cleanup.h"
+#include "tier.h"
 #include "verb_rig.h"
 
 /* The line of verb_state() about snapshot @index (1 = the first; 0 = the active state), without
@@ -84,7 +85,7 @@ Test(qcow2_snapshot_write, an_image_is_not_longer_after_making_and_deleting_one)
 
 Test(qcow2_snapshot_write, a_crash_while_one_is_made_leaves_it_there_or_not)
 {
-    for (size_t i = 0; i < verb_layout_count; i++) {
+    for (size_t i = 0; i < verb_layout_count; i += tier_sample(3)) {
         struct io_engine *engine = verb_image(&verb_layouts[i]);
         cr_expect_gt(verb_expect_atomic(engine, verb_snapshot_one, verb_layouts[i].title), 100);
         io_engine_free(engine);
@@ -93,7 +94,7 @@ Test(qcow2_snapshot_write, a_crash_while_one_is_made_leaves_it_there_or_not)
 
 Test(qcow2_snapshot_write, a_crash_while_one_is_applied_leaves_either_state)
 {
-    for (size_t i = 0; i < verb_layout_count; i++) {
+    for (size_t i = 0; i < verb_layout_count; i += tier_sample(3)) {
         struct io_engine *engine = verb_image(&verb_layouts[i]);
         run(engine, verb_snapshot_one, verb_layouts[i].title);
         verb_scribble(engine, 0x60);
@@ -104,7 +105,7 @@ Test(qcow2_snapshot_write, a_crash_while_one_is_applied_leaves_either_state)
 
 Test(qcow2_snapshot_write, a_crash_while_one_is_deleted_leaves_it_there_or_not)
 {
-    for (size_t i = 0; i < verb_layout_count; i++) {
+    for (size_t i = 0; i < verb_layout_count; i += tier_sample(3)) {
         struct io_engine *engine = verb_image(&verb_layouts[i]);
         run(engine, verb_snapshot_one, verb_layouts[i].title);
         verb_scribble(engine, 0x60);

@@ -14,6 +14,7 @@
 #include "qcow2_guest.h"
 #include "qcow2_verify.h"
 #include "qcow2_walk.h"
+#include "tier.h"
 
 static void expect_sound(struct io_engine *engine, const char *title, bool leaks_allowed)
 {
@@ -153,7 +154,7 @@ Test(qcow2_write, a_power_cut_anywhere_leaves_a_sound_image, .timeout = 280)
 {
     static const size_t chosen[] = { 0, 2, 3, 5, 8, 14, 15, 17, 18 };
 
-    for (size_t c = 0; c < ARRAY_COUNT(chosen); c++) {
+    for (size_t c = 0; c < ARRAY_COUNT(chosen); c += tier_sample(3)) {
         const struct walk_layout *l = &walk_layouts[chosen[c]];
         bool finished = false;
         unsigned looked_at = 0;
@@ -198,9 +199,10 @@ static bool cut_hurts(const struct walk_layout *l, uint64_t seed)
     return hurt;
 }
 
+/* A sample; tests/crash/crash_barriers.c leaves out each of them. */
 Test(qcow2_write, each_barrier_that_is_dropped_is_missed, .timeout = 280)
 {
-    for (unsigned site = 0; site < META_SITE_COUNT; site++) {
+    for (unsigned site = 0; site < META_SITE_COUNT; site += tier_step(3)) {
         bool hurt = false;
         if (site == META_CORRUPT_BIT || site == META_LINKS_BEFORE_HEADER)
             continue; /* test_meta.c */

@@ -13,6 +13,7 @@
 #include "qcow2_walk.h"
 #include "scratch.h"
 #include "str.h"
+#include "tier.h"
 
 static int run(const char *dir, const char *command)
 {
@@ -125,7 +126,7 @@ Test(qcow2_write_qemu, a_snapshot_keeps_what_it_had, .timeout = 120)
 {
     unsigned done = 0;
 
-    for (size_t i = 0; i < WALK_LAYOUTS; i++) {
+    for (size_t i = 0; i < WALK_LAYOUTS; i += tier_sample(3)) {
         const struct walk_layout *l = &walk_layouts[i];
         struct io_engine *engine = walk_fresh(l, i);
         char *dir = scratch_new();
@@ -148,5 +149,5 @@ Test(qcow2_write_qemu, a_snapshot_keeps_what_it_had, .timeout = 120)
         scratch_remove(dir);
         io_engine_free(engine);
     }
-    cr_expect_geq(done, 14);
+    cr_expect_geq(done, 14 / tier_sample(3));
 }
