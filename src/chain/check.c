@@ -23,14 +23,14 @@ static int open_undo(struct qimg_context *context, const char *name, bool create
     struct io_file *file = NULL;
     int rc = io_file_open(context->engine, name, &how, &file);
 
-    if (rc == 0 && create && !file->created) {
-        io_file_close(file);
-        rc = -EEXIST;
-    }
     if (rc == 0 && create)
-        rc = io_sync_directory(context->engine, name);
-    if (rc < 0)
+        rc = file->created ? io_sync_directory(context->engine, name) : -EEXIST;
+    if (rc < 0) {
+        if (file && file->created)
+            (void)!io_unlink(context->engine, name);
+        io_file_close(file);
         return qimg_fail_errno(err, -rc, "Could not open undo file '%s'", name);
+    }
     *out = file;
     return 0;
 }
