@@ -289,9 +289,10 @@ static void add_differences(struct differ *differ, const struct batch *batch)
 
 static int read_failed(struct compare *c, const struct copy_slot *slot, struct qimg_error *err)
 {
-    const struct copy_piece *failed = &slot->pieces.items[slot->failed_piece];
-
     c->result->stage = QIMG_COMPARE_READING;
+    if (slot->result == -ENOMEM) /* perhaps of comparing, where there is no piece to blame */
+        return qimg_fail_memory(err);
+    const struct copy_piece *failed = &slot->pieces.items[slot->failed_piece];
     return qimg_fail_errno(err, -slot->result, "Error while reading offset %llu of %s",
                            (unsigned long long)slot->failed_off, failed->image->layers[0].name);
 }
