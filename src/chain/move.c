@@ -231,6 +231,18 @@ static int refuse(struct planner *p, const char *path, const char *what)
     return qimg_fail(p->err, ENOTSUP, "image '%s' %s", path, what);
 }
 
+/* Not the file's fault: nobody knows what is in it. */
+static bool is_machines_fault(int rc)
+{
+    return rc == -ENOMEM || rc == -EIO || rc == -EMFILE || rc == -ENFILE;
+}
+
+/* An image that could not be looked at. */
+static int not_seen(struct planner *p, const char *path, int rc)
+{
+    return is_machines_fault(rc) ? qimg_fail_errno(p->err, -rc, "Could not look at '%s'", path) : 0;
+}
+
 /* Does @name, recorded by an image at @holder, lead to @target as text? */
 static bool leads_there(const char *holder, const char *name, const char *target)
 {
@@ -268,10 +280,12 @@ static int plan_name(struct planner *p, struct moved_image *image, const char *t
     struct qimg_chain_file file;
     const bool moves = strcmp(image->path, to) != 0, relative = *image->recorded != '/';
     TRY(resolve_recorded(p->context, image->path, image->recorded, &place, p->err));
-    const bool there = place.path && survey_stat(place.path, &file) == 0;
+    const int found = place.path ? survey_stat(place.path, &file) : -ENOENT;
+    const bool there = found == 0;
     AUTO_FREE char *now = place.path ? repoint_clean(place.path) : NULL;
     const bool embedded = place.embedded;
     location_release(&place);
+    TRY(not_seen(p, image->path, found));
     if (!there)
         return moves && relative && !embedded ? refuse(p, image->path, "misses its backing file")
                                               : 0;
@@ -305,8 +319,8 @@ static int fill_image(struct planner *p, struct moved_image *image, const struct
     return image->recorded ? plan_name(p, image, to) : 0;
 }
 
-/* Only what looks like an image with references is opened; what cannot be read is nobody's
- * dependant. */
+/* Only what looks like an image with references is opened; what we may not read, or makes no sense,
+ * is nobody's dependant. */
 static int look(struct planner *p, const char *path, struct moved_image *image)
 {
     const struct qimg_open_options how = {
@@ -317,14 +331,18 @@ static int look(struct planner *p, const char *path, struct moved_image *image)
     struct io_file *file;
     struct qimg_image *opened;
     struct qimg_error unheard;
-    if (io_file_open(p->context->engine, path, &bytes, &file) < 0)
-        return 0;
-    int rc = io_read_exact(file, 0, head, sizeof(head), NULL);
+    int rc = io_file_open(p->context->engine, path, &bytes, &file);
+    if (rc < 0)
+        return not_seen(p, path, rc);
+    rc = io_read_exact(file, 0, head, sizeof(head), NULL);
     io_file_close(file);
-    if (rc < 0 || strcmp(format_probe(head, sizeof(head))->name, "qcow2") != 0)
+    if (rc < 0)
+        return not_seen(p, path, rc);
+    if (strcmp(format_probe(head, sizeof(head))->name, "qcow2") != 0)
         return 0;
-    if (chain_open_unverified(p->context, path, &how, &opened, &unheard) < 0)
-        return 0;
+    rc = chain_open_unverified(p->context, path, &how, &opened, &unheard);
+    if (rc < 0)
+        return not_seen(p, path, rc);
     rc = fill_image(p, image, opened->layers[0].image);
     qimg_image_close(opened);
     return rc < 0 ? rc : 1;
