@@ -49,9 +49,19 @@ endforeach()
 qimg_crash_test(crash_walk crash_walk ${CMAKE_CURRENT_SOURCE_DIR}/crash/sequences.txt)
 qimg_crash_test(crash_triples crash_triples)
 
-# Memory that runs out; real files, so none of the simulator is in it.
-qimg_test_program(crash_memory crash/crash_memory.c)
-foreach(function malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup)
+# Memory that runs out, system calls that fail; on real files, so none of the simulator is in it.
+set(fail_points malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup
+    open openat read write pread preadv pwritev fsync fdatasync ftruncate fallocate posix_fallocate
+    rename renameat2 unlink unlinkat mkdir mkdirat fstat copy_file_range)
+qimg_test_program(crash_memory crash/crash_memory.c crash/fail_point.c)
+qimg_test_program(crash_commands crash/crash_commands.c crash/fail_point.c crash/jobs_image.c
+    crash/jobs_copy.c crash/jobs_chain.c)
+qimg_quote_includes(crash_commands ${PROJECT_SOURCE_DIR}/tools) # the lists of commands
+foreach(function ${fail_points})
     target_link_options(crash_memory PRIVATE -Wl,--wrap=${function})
+    target_link_options(crash_commands PRIVATE -Wl,--wrap=${function})
 endforeach()
 qimg_crash_test(crash_memory crash_memory)
+foreach(what memory calls)
+    qimg_crash_test(crash_commands_${what} crash_commands ${what})
+endforeach()

@@ -5,9 +5,7 @@
  * for every n, once and from then on. Each run ends with an error that says something, or with
  * its whole work; nothing crashes or leaks (under AddressSanitizer), and the image is sound.
  */
-#include <errno.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,86 +13,12 @@
 
 #include "bits.h"
 #include "fail.h"
+#include "fail_point.h"
 #include "qimg/check.h"
 #include "qimg/context.h"
 #include "qimg/write.h"
 
 #define FLOOR 80 /* allocations of one image, in one mode */
-
-/* --- failing ---------------------------------------------------------------------------------- */
-
-static atomic_bool counting;
-static atomic_uint_least64_t calls;
-static uint64_t failing; /* this call fails; 0 = none */
-static bool forever;     /* and all behind it */
-
-void *__real_malloc(size_t len);
-void *__real_calloc(size_t n, size_t len);
-void *__real_realloc(void *p, size_t len);
-void *__real_reallocarray(void *p, size_t n, size_t len);
-void *__real_aligned_alloc(size_t unit, size_t len);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t len);
-void *__wrap_malloc(size_t len);
-void *__wrap_calloc(size_t n, size_t len);
-void *__wrap_realloc(void *p, size_t len);
-void *__wrap_reallocarray(void *p, size_t n, size_t len);
-void *__wrap_aligned_alloc(size_t unit, size_t len);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t len);
-int __real_posix_memalign(void **out, size_t unit, size_t len);
-int __wrap_posix_memalign(void **out, size_t unit, size_t len);
-
-static bool fails(void)
-{
-    if (!atomic_load(&counting))
-        return false;
-    const uint64_t call = atomic_fetch_add(&calls, 1) + 1;
-    if (failing == 0 || (forever ? call < failing : call != failing))
-        return false;
-    errno = ENOMEM;
-    return true;
-}
-
-void *__wrap_malloc(size_t len)
-{
-    return fails() ? NULL : __real_malloc(len);
-}
-
-void *__wrap_calloc(size_t n, size_t len)
-{
-    return fails() ? NULL : __real_calloc(n, len);
-}
-
-void *__wrap_realloc(void *p, size_t len)
-{
-    return fails() ? NULL : __real_realloc(p, len);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t len)
-{
-    return fails() ? NULL : __real_reallocarray(p, n, len);
-}
-
-void *__wrap_aligned_alloc(size_t unit, size_t len)
-{
-    return fails() ? NULL : __real_aligned_alloc(unit, len);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
-}
-
-char *__wrap_strndup(const char *text, size_t len)
-{
-    return fails() ? NULL : __real_strndup(text, len);
-}
-
-int __wrap_posix_memalign(void **out, size_t unit, size_t len)
-{
-    return fails() ? ENOMEM : __real_posix_memalign(out, unit, len);
-}
 
 /* --- the work --------------------------------------------------------------------------------- */
 
@@ -161,22 +85,27 @@ static int work(struct qimg_context *context, const struct subject *s, uint8_t *
     return rc < 0 ? rc : ended;
 }
 
-static int run(const struct subject *s, struct qimg_error *err)
+struct point {
+    uint64_t number; /* of the allocation that fails ... */
+    bool forever;    /* ... with all behind it */
+    uint64_t met;    /* so many there were */
+};
+
+static int run(const struct subject *s, struct point *at, struct qimg_error *err)
 {
     const struct qimg_context_options how = { .engine = QIMG_ENGINE_THREADS, .threads = 1 };
     struct qimg_context *context;
-    uint8_t *buf = __real_malloc(SIZE);
+    uint8_t *buf = malloc(SIZE);
 
     if (!buf)
         abort();
-    atomic_store(&calls, 0);
-    atomic_store(&counting, true);
+    fail_arm(FAIL_MEMORY, at->number, at->forever);
     int rc = qimg_context_new(&how, &context, err);
     if (rc == 0) {
         rc = work(context, s, buf, err);
         qimg_context_free(context);
     }
-    atomic_store(&counting, false);
+    at->met = fail_disarm();
     free(buf);
     return rc;
 }
@@ -200,32 +129,32 @@ static bool sound(void)
 
 /* --- all of them ------------------------------------------------------------------------------ */
 
-static unsigned try_subject(const struct subject *s)
+static unsigned try_subject(const struct subject *s, bool forever)
 {
+    struct point at = { .forever = forever };
     unsigned wrong = 0;
     uint64_t reported = 0;
 
-    failing = 0;
     make(s);
     if (system("cp disk pristine") != 0)
         exit(1);
-    for (failing = 1;; failing++) {
+    for (at.number = 1;; at.number++) {
         struct qimg_error err;
         qimg_error_clear(&err);
         if (system("cp pristine disk") != 0)
             exit(1);
-        const int rc = run(s, &err);
+        const int rc = run(s, &at, &err);
         reported += rc < 0;
         if (rc < 0 && err.text[0] == '\0' && ++wrong)
-            printf("%s: allocation %" PRIu64 " fails without a word\n", s->name, failing);
+            printf("%s: allocation %" PRIu64 " fails without a word\n", s->name, at.number);
         if (!sound() && ++wrong)
-            printf("%s: allocation %" PRIu64 " leaves a bad image\n", s->name, failing);
-        if (atomic_load(&calls) < failing)
+            printf("%s: allocation %" PRIu64 " leaves a bad image\n", s->name, at.number);
+        if (at.met < at.number)
             break;
     }
     printf("%s%s: %" PRIu64 " allocations, %" PRIu64 " reported\n", s->name,
-           forever ? ", from then on" : "", failing - 1, reported);
-    return wrong + (failing - 1 < FLOOR);
+           forever ? ", from then on" : "", at.met, reported);
+    return wrong + (at.met < FLOOR);
 }
 
 int main(void)
@@ -236,10 +165,8 @@ int main(void)
     if (!mkdtemp(folder) || chdir(folder) < 0 || system("truncate -s 300K base") != 0)
         return 1;
     for (size_t i = 0; i < ARRAY_COUNT(subjects); i++) {
-        for (int mode = 0; mode < 2; mode++) {
-            forever = mode;
-            wrong += try_subject(&subjects[i]);
-        }
+        for (int forever = 0; forever < 2; forever++)
+            wrong += try_subject(&subjects[i], forever);
     }
     (void)snprintf(command, sizeof(command), "rm -r %s", folder);
     (void)!system(command);

@@ -18,7 +18,7 @@
 
 #define CLUSTERS 4
 #define DEPTH    3
-#define FLOOR    17000 /* sequences of a short run; three quarters of what was counted */
+#define FLOOR    14000 /* sequences of a short run; three quarters of what was counted */
 
 /* Sectors are counted as if a cluster had eight. */
 static const char alphabet[] = "write 12 8 1; write 16 1 2; pack 3 3; zero 8 8; zero 17 2;"
@@ -112,7 +112,7 @@ static void try_layout(struct search *s, const struct world_layout *layout)
 
 static bool is_chosen(const char *name)
 {
-    static const char *const chosen[] = { "4k-backing", "512-v2-backing", "4k-data",
+    static const char *const chosen[] = { "4k-backing", "512-v2-backing",
                                           "16k-subclusters-backing" };
     const char *only = getenv("QIMG_CRASH_ONLY");
 
