@@ -75,6 +75,16 @@ QIMG_API int qimg_image_map(struct qimg_image *image, struct qimg_range want, bo
 QIMG_API int qimg_image_read(struct qimg_image *image, uint64_t off, void *buf, size_t len,
                              struct qimg_error *err);
 
+#define QIMG_CACHED_UNKNOWN UINT64_MAX
+
+/* Has the operating system's page cache forget all files of the chain, so that they are read from
+ * storage again. What the library keeps of them itself, it keeps: open the image anew for that.
+ * @cached: bytes that stayed in the page cache all the same, because others use them or the file
+ * system has no other place for them; QIMG_CACHED_UNKNOWN where the kernel does not tell.
+ * Nothing of the image is being written meanwhile. Returns 0, or what the operating system said
+ * of a file that could not be synced. */
+QIMG_API int qimg_image_uncache(struct qimg_image *image, uint64_t *cached, struct qimg_error *err);
+
 /* --- many reads at once ------------------------------------------------------------------ */
 
 struct qimg_queue;
@@ -87,6 +97,9 @@ struct qimg_completion {
 /* A queue for reads of @image, at most @depth under way; used by one thread at a time. */
 QIMG_API int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue **out,
                             struct qimg_error *err);
+
+/* How it does its work: "io_uring" or "threads". */
+QIMG_API const char *qimg_queue_engine(const struct qimg_queue *queue);
 
 /* Waits for what is under way. NULL is fine. */
 QIMG_API void qimg_queue_free(struct qimg_queue *queue);

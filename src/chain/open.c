@@ -347,6 +347,35 @@ void qimg_image_close(struct qimg_image *image)
     free(image);
 }
 
+/* --- the page cache ------------------------------------------------------------------------ */
+
+static int uncache_file(struct io_file *file, const char *name, uint64_t *total,
+                        struct qimg_error *err)
+{
+    uint64_t cached;
+    const int rc = io_uncache(file, &cached);
+
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "Could not drop '%s' from the page cache", name);
+    if (cached == IO_CACHED_UNKNOWN)
+        *total = QIMG_CACHED_UNKNOWN;
+    else if (*total != QIMG_CACHED_UNKNOWN)
+        *total += cached;
+    return 0;
+}
+
+int qimg_image_uncache(struct qimg_image *image, uint64_t *cached, struct qimg_error *err)
+{
+    *cached = 0;
+    for (unsigned i = 0; i < image->layer_count; i++) {
+        const struct layer *layer = &image->layers[i];
+        TRY(uncache_file(layer->image->file, layer->name, cached, err));
+        if (layer->image->data_file)
+            TRY(uncache_file(layer->image->data_file, layer->data_name, cached, err));
+    }
+    return 0;
+}
+
 /* --- what is open -------------------------------------------------------------------------- */
 
 uint64_t qimg_image_size(const struct qimg_image *image)

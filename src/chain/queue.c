@@ -148,6 +148,15 @@ static struct slot *slot_take(struct qimg_queue *queue, void *tag)
     return slot;
 }
 
+static struct io_queue_profile profile_of(const struct qimg_image *image, unsigned depth)
+{
+    const enum qimg_cache cache = image->options.cache;
+    return (struct io_queue_profile){
+        .depth = depth,
+        .direct = cache == QIMG_CACHE_NONE || cache == QIMG_CACHE_DIRECTSYNC,
+    };
+}
+
 int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue **out,
                    struct qimg_error *err)
 {
@@ -159,11 +168,7 @@ int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue *
     struct qimg_queue *queue = calloc(1, sizeof(*queue));
     if (!queue)
         return qimg_fail_memory(err);
-    const enum qimg_cache cache = image->options.cache;
-    const struct io_queue_profile profile = {
-        .depth = depth,
-        .direct = cache == QIMG_CACHE_NONE || cache == QIMG_CACHE_DIRECTSYNC,
-    };
+    const struct io_queue_profile profile = profile_of(image, depth);
     queue->image = image;
     queue->depth = depth;
     queue->gather = profile.direct ? (depth + 15) / 16 : depth;
@@ -181,6 +186,12 @@ int qimg_queue_new(struct qimg_image *image, unsigned depth, struct qimg_queue *
     }
     *out = queue;
     return 0;
+}
+
+const char *qimg_queue_engine(const struct qimg_queue *queue)
+{
+    const struct io_queue_profile profile = profile_of(queue->image, queue->depth);
+    return io_engine_name(queue->image->context->engine, &profile);
 }
 
 /* A device is idle while we gather, the page cache has no time to lose. */

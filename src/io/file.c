@@ -81,6 +81,13 @@ void io_write_back(struct io_file *file)
     file->ops->write_back(file);
 }
 
+int io_uncache(struct io_file *file, uint64_t *cached)
+{
+    *cached = 0;
+    TRY(io_sync(file));
+    return file->ops->uncache ? file->ops->uncache(file, cached) : 0;
+}
+
 int io_lock(struct io_file *file, struct io_lock want, struct io_lock_conflict *conflict)
 {
     return file->ops->lock(file, want, conflict);
@@ -382,6 +389,7 @@ static const struct io_file_ops posix_file_ops = {
     .truncate = posix_truncate,
     .sync = posix_sync,
     .write_back = posix_write_back,
+    .uncache = posix_uncache,
     .stat = posix_stat,
     .extents = posix_extents,
     .lock = posix_lock,

@@ -126,7 +126,8 @@ struct io_file_ops {
     int (*punch)(struct io_file *, struct qimg_range range);
     int (*truncate)(struct io_file *, uint64_t size);
     int (*sync)(struct io_file *);
-    void (*write_back)(struct io_file *); /* may be NULL */
+    void (*write_back)(struct io_file *);               /* may be NULL */
+    int (*uncache)(struct io_file *, uint64_t *cached); /* may be NULL: there is no page cache */
     int (*stat)(struct io_file *, struct io_stat *out);
     int (*extents)(struct io_file *, uint64_t off, struct io_extent *out);
     int (*lock)(struct io_file *, struct io_lock want, struct io_lock_conflict *conflict);
@@ -217,6 +218,12 @@ MUST_CHECK int io_release_head(struct io_file *file);
  * io_sync() has less to wait for. Promises nothing, and hides no failure from that sync; may wait
  * while the disk has more than enough to do. Nothing under no_flush. */
 void io_write_back(struct io_file *file);
+
+/* Makes the file durable, and has the page cache forget it, so that it is read from storage again.
+ * @cached: how many bytes the cache kept all the same (others use them, or the file system has no
+ * other place for them); IO_CACHED_UNKNOWN where the kernel does not tell. */
+#define IO_CACHED_UNKNOWN UINT64_MAX
+MUST_CHECK int io_uncache(struct io_file *file, uint64_t *cached);
 
 MUST_CHECK int io_stat(struct io_file *file, struct io_stat *out);
 

@@ -82,6 +82,9 @@ int posix_open_beneath(const struct io_bounds *bounds, int dir_fd, const char *n
 ssize_t posix_read_cached(struct io_file *base, uint64_t off, const struct iovec *iov,
                           unsigned count);
 
+/* --- uncache.c --- */
+int posix_uncache(struct io_file *base, uint64_t *cached);
+
 /* --- extents.c --- */
 int posix_zero(struct io_file *base, struct qimg_range range, bool may_unmap);
 int posix_punch(struct io_file *base, struct qimg_range range);

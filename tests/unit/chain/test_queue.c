@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "bits.h"
@@ -135,4 +139,39 @@ Test(info, a_chain_is_shown_whole_or_not_at_all)
     cr_assert_eq(unlink("base"), 0);
     cr_expect_eq(qimg_chain_info(context, "top", NULL, true, count_visit, &visits, &err), -ENOENT);
     cr_expect_eq(visits, 0);
+}
+
+/* Of the first 64 pages of a file. */
+static unsigned pages_cached(const char *name)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t present[64];
+    unsigned count = 0;
+    const int fd = open(name, O_RDONLY | O_CLOEXEC);
+    void *at = mmap(NULL, 64 * page, PROT_READ, MAP_SHARED, fd, 0);
+    cr_assert(at != MAP_FAILED && mincore(at, 64 * page, present) == 0);
+    for (size_t i = 0; i < 64; i++)
+        count += present[i] & 1;
+    munmap(at, 64 * page);
+    close(fd);
+    return count;
+}
+
+Test(queue, all_files_of_a_chain_leave_the_page_cache)
+{
+    static uint8_t buf[1 << 20];
+    struct qimg_image *image;
+    struct qimg_error err;
+    struct statfs fs;
+    uint64_t cached;
+    cr_assert_eq(qimg_image_open(context, "top", NULL, &image, &err), 0, "%s", err.text);
+    cr_assert_eq(qimg_image_read(image, 0, buf, sizeof(buf), &err), 0, "%s", err.text);
+    cr_assert(pages_cached("top") > 0 && pages_cached("base") > 0);
+    cr_assert_eq(qimg_image_uncache(image, &cached, &err), 0, "%s", err.text);
+    cr_assert_eq(statfs(".", &fs), 0);
+    if (fs.f_type == TMPFS_MAGIC) /* has no other place for them */
+        cr_assert(cached >= 128 * KiB);
+    else
+        cr_assert(cached == 0 && pages_cached("top") == 0 && pages_cached("base") == 0);
+    qimg_image_close(image);
 }
