@@ -86,6 +86,11 @@ int job_progress(void *user, uint64_t done, uint64_t total)
     return stop_signal;
 }
 
+bool job_stopped(void)
+{
+    return stop_signal != 0;
+}
+
 int job_fail(struct job *job, const struct qimg_error *err, const char *kept, ...)
 {
     const struct tool *tool = job->progress.tool;

@@ -52,6 +52,9 @@ int job_progress(void *user, uint64_t done, uint64_t total);
 int job_fail(struct job *job, const struct qimg_error *err, const char *kept, ...)
     TOOL_PRINTF(3, 4);
 
+/* Did a signal ask to stop? For loops that have no progress to tell. */
+bool job_stopped(void);
+
 /* All was done. */
 void job_complete(struct job *job);
 

@@ -22,6 +22,8 @@ static const struct opt_row help_rows[] = {
     OPT_ROWS_END,
 };
 
+static const struct opt_row no_rows[] = { OPT_ROWS_END };
+
 /* --- printing ----------------------------------------------------------------------------- */
 
 static void print_row(const struct opt_row *row)
@@ -64,13 +66,8 @@ static size_t print_usage_word(const char *word, size_t column)
     return column + 1 + len;
 }
 
-static void print_usage(const struct tool *tool, const struct opt_row *rows)
+static size_t print_usage_words(const struct opt_row *rows, size_t column)
 {
-    const struct command *command = tool->command;
-    bool alone = strcmp(tool->name, "qemu-io") == 0;
-    int start =
-        printf("Usage:\n  %s%s%s", tool->name, alone ? "" : " ", alone ? "" : command->name);
-    size_t column = (size_t)start - strlen("Usage:\n");
     for (const struct opt_row *row = rows; row->kind != OPT_END; row++) {
         char word[80];
         if (!row->help || row->kind == OPT_OPERAND)
@@ -83,16 +80,32 @@ static void print_usage(const struct tool *tool, const struct opt_row *rows)
             snprintf(word, sizeof(word), "[--%s%s%s]", row->name, space, arg);
         column = print_usage_word(word, column);
     }
+    return column;
+}
+
+static void print_usage(const struct tool *tool, const struct opt_row *rows,
+                        const struct opt_row *ours)
+{
+    const struct command *command = tool->command;
+    bool alone = strcmp(tool->name, "qemu-io") == 0;
+    int start =
+        printf("Usage:\n  %s%s%s", tool->name, alone ? "" : " ", alone ? "" : command->name);
+    size_t column = print_usage_words(rows, (size_t)start - strlen("Usage:\n"));
+    column = print_usage_words(ours, column);
     print_usage_word(command->operands, column);
     printf("\n%s.\n", command->summary);
 }
 
-static void print_help(const struct tool *tool, const struct opt_row *rows, bool gated)
+static void print_help(const struct tool *tool, const struct opt_row *rows,
+                       const struct opt_row *ours, bool gated)
 {
-    print_usage(tool, rows);
+    print_usage(tool, rows, ours);
     printf("\nArguments:\n");
     opt_print_rows(help_rows);
     opt_print_rows(rows);
+    if (ours->kind != OPT_END)
+        printf("\nBeyond qemu-img:\n");
+    opt_print_rows(ours);
     if (gated) {
         printf("\nWhat may be opened because an image names it:\n");
         opt_print_rows(opt_gate_rows);
@@ -260,20 +273,23 @@ static int parse(struct parser *p, int argc, char **argv, const bool *wants_help
 }
 
 /* @p has the rows of the gate, where there are any, already. */
-static int parse_command(struct parser *p, const struct opt_row *rows, void *args, int argc,
-                         char **argv)
+static int parse_command(struct parser *p, const struct opt_row *rows, const struct opt_row *ours,
+                         void *args, int argc, char **argv)
 {
     struct tool *tool = p->tool;
     const bool gated = p->count > 0;
     bool wants_help = false;
     add_rows(p, help_rows, &wants_help);
     add_rows(p, rows, args);
+    if (tool->as_qemu)
+        ours = no_rows;
+    add_rows(p, ours, args);
     if (!tool->as_qemu)
         add_rows(p, opt_engine_rows, tool);
     make_tables(p, false);
     int operands = parse(p, argc, argv, &wants_help);
     if (operands >= 0 && wants_help) {
-        print_help(tool, rows, gated);
+        print_help(tool, rows, ours, gated);
         return finished(tool, EXIT_DONE);
     }
     return operands;
@@ -283,14 +299,22 @@ int opt_parse(struct tool *tool, const struct opt_row *rows, void *args, int arg
 {
     struct parser p = { .tool = tool };
     add_rows(&p, opt_gate_rows, tool);
-    return parse_command(&p, rows, args, argc, argv);
+    return parse_command(&p, rows, no_rows, args, argc, argv);
+}
+
+int opt_parse_beyond(struct tool *tool, const struct opt_row *rows, const struct opt_row *ours,
+                     void *args, int argc, char **argv)
+{
+    struct parser p = { .tool = tool };
+    add_rows(&p, opt_gate_rows, tool);
+    return parse_command(&p, rows, ours, args, argc, argv);
 }
 
 int opt_parse_ungated(struct tool *tool, const struct opt_row *rows, void *args, int argc,
                       char **argv)
 {
     struct parser p = { .tool = tool };
-    return parse_command(&p, rows, args, argc, argv);
+    return parse_command(&p, rows, no_rows, args, argc, argv);
 }
 
 int opt_parse_global(struct tool *tool, const struct opt_row *rows, int argc, char **argv)

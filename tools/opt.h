@@ -44,6 +44,11 @@ int opt_parse(struct tool *tool, const struct opt_row *rows, void *args, int arg
 int opt_parse_ungated(struct tool *tool, const struct opt_row *rows, void *args, int argc,
                       char **argv);
 
+/* The same for a command of QEMU's that has further options here, the rows @ours: under QEMU's name
+ * they are unknown, and --help lists them apart. */
+int opt_parse_beyond(struct tool *tool, const struct opt_row *rows, const struct opt_row *ours,
+                     void *args, int argc, char **argv);
+
 /* The same for the options before the subcommand: stops at the first operand. */
 int opt_parse_global(struct tool *tool, const struct opt_row *rows, int argc, char **argv);
 
