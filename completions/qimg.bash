@@ -9,7 +9,8 @@ _qimg_options() {
     amend) echo "$common -o --options -f --format --image-opts -t --cache --force -p --progress --progress=json -q --quiet" ;;
     bench) echo "$common -f --format --image-opts -t --cache -c --count -d --depth -o --offset -s --buffer-size
         -S --step-size -w --write --pattern --flush-interval --no-drain -i --aio -n --native
-        -U --force-share --output -q --quiet" ;;
+        -U --force-share -q --quiet --chain-depth --chain-size --scratch --pattern-access --mix --seed
+        --runtime --warm-up --cold --rounds --output --plot --against --regression" ;;
     bitmap) echo "$common -f --format --image-opts --add -g --granularity --remove --clear --enable --disable --merge
         -b --source-file -F --source-format -q --quiet" ;;
     chain) echo "-h --help" ;;
@@ -69,6 +70,8 @@ _qimg_options() {
 # What may stand behind an option; fails where it is a file or free text.
 _qimg_values() {
     case $1:$2 in
+    bench:--output) echo "human json csv" ;;
+    bench:--pattern-access) echo "seq stride random zipf" ;;
     chain-graph:--output) echo "human json dot svg" ;;
     chain-show:--output) echo "human json dot libvirt" ;;
     *:--output) echo "human json" ;;

@@ -35,6 +35,15 @@ void bench_histogram_add(struct bench_histogram *histogram, uint64_t value)
         histogram->max = value;
 }
 
+void bench_histogram_merge(struct bench_histogram *histogram, const struct bench_histogram *from)
+{
+    for (unsigned b = 0; b < BENCH_HISTOGRAM_BUCKETS; b++)
+        histogram->buckets[b] += from->buckets[b];
+    histogram->count += from->count;
+    if (from->max > histogram->max)
+        histogram->max = from->max;
+}
+
 uint64_t bench_histogram_quantile(const struct bench_histogram *histogram, unsigned per_mille)
 {
     /* Fewer than 2^31 values are added, so that this does not wrap. */

@@ -19,6 +19,9 @@ struct bench_histogram {
 
 void bench_histogram_add(struct bench_histogram *histogram, uint64_t value);
 
+/* As if all values of @from were added. */
+void bench_histogram_merge(struct bench_histogram *histogram, const struct bench_histogram *from);
+
 /* A value that @per_mille of 1000 values do not pass: the end of its bucket, at most the greatest
  * value. 0 where there is none. */
 uint64_t bench_histogram_quantile(const struct bench_histogram *histogram, unsigned per_mille);

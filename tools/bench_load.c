@@ -15,28 +15,31 @@
 #include <string.h>
 #include <time.h>
 
+#include "job.h"
+
 #define BUFFER_ALIGN 4096 /* enough for O_DIRECT on any device */
 
 struct slot {
     struct slot *next; /* that is free */
-    uint8_t *buf;
+    uint8_t *buf;      /* that is read into */
+    bool write;
     uint64_t began; /* ns */
 };
 
 struct runner {
     const struct tool *tool;
     const struct bench_load *load;
+    struct bench_result *result;
     struct qimg_queue *queue;
-    uint64_t size;      /* of the disk */
-    uint64_t off;       /* of the next request */
+    struct bench_requests requests;
     uint32_t depth;     /* never more than there are requests */
-    uint32_t left;      /* (1) */
+    uint64_t left;      /* (1) */
     uint32_t under_way; /* requests */
     uint32_t flushes;   /* under way */
     bool draining;      /* (3) */
+    uint64_t deadline;  /* ns; UINT64_MAX = none */
     struct slot *slots, *free_slots;
-    struct bench_histogram *latency;
-    uint8_t *buffers; /* of all slots; writes share one */
+    uint8_t *buffers; /* one that all writes share, then those of the slots */
 };
 
 static uint64_t now(void)
@@ -57,11 +60,12 @@ static void runner_release(struct runner *r)
 
 static int make_slots(struct runner *r)
 {
-    const struct bench_load *load = r->load;
-    const size_t each = ((size_t)load->len + BUFFER_ALIGN - 1) & ~(size_t)(BUFFER_ALIGN - 1);
+    const struct bench_workload *work = &r->load->work;
+    const size_t each = ((size_t)work->len + BUFFER_ALIGN - 1) & ~(size_t)(BUFFER_ALIGN - 1);
+    const bool reads = work->write_percent < 100;
     size_t total;
     void *buffers;
-    if (__builtin_mul_overflow(each, load->write ? 1 : (size_t)r->depth, &total) ||
+    if (__builtin_mul_overflow(each, reads ? (size_t)r->depth + 1 : 1, &total) ||
         posix_memalign(&buffers, BUFFER_ALIGN, total) != 0)
         return tool_fail(r->tool, "out of memory");
     r->buffers = buffers;
@@ -69,12 +73,11 @@ static int make_slots(struct runner *r)
     if (!r->slots)
         return tool_fail(r->tool, "out of memory");
     for (uint32_t i = 0; i < r->depth; i++) {
-        r->slots[i].buf = r->buffers + (load->write ? 0 : i * each);
+        r->slots[i].buf = r->buffers + (reads ? (i + 1) * each : 0);
         r->slots[i].next = r->free_slots;
         r->free_slots = &r->slots[i];
     }
-    if (load->write)
-        memset(r->buffers, load->pattern, load->len);
+    memset(r->buffers, r->load->pattern, work->len);
     return EXIT_DONE;
 }
 
@@ -83,13 +86,13 @@ static int runner_init(struct runner *r, struct qimg_image *image)
     const struct bench_load *load = r->load;
     struct qimg_error err;
     qimg_error_clear(&err);
-    r->size = qimg_image_size(image);
-    r->off = load->off;
-    r->left = load->count;
-    r->depth = load->depth < load->count ? load->depth : load->count;
+    bench_requests_init(&r->requests, &load->work, qimg_image_size(image));
+    r->left = load->runtime_ns ? INT64_MAX : load->count;
+    r->depth = load->depth < r->left ? load->depth : (uint32_t)r->left;
     const bool beside = load->flush_interval > 0 && load->no_drain;
     if (qimg_queue_new(image, beside ? 2 * r->depth : r->depth, &r->queue, &err) < 0) /* (2) */
         return tool_fail_error(r->tool, "", &err);
+    r->result->engine = qimg_queue_engine(r->queue);
     return make_slots(r);
 }
 
@@ -100,28 +103,23 @@ static int request_failed(const struct runner *r, int rc)
     return tool_fail(r->tool, "Failed request: %s", strerror(-rc));
 }
 
-/* Moves on, and back to the beginning where less than a request is left. */
-static void advance(struct runner *r)
-{
-    const uint32_t len = r->load->len;
-    r->off = r->size <= len ? 0 : (r->off + r->load->step) % (r->size - len);
-}
-
 static int start_request(struct runner *r)
 {
-    const struct bench_load *load = r->load;
-    if (load->len > r->size || r->off > r->size - load->len)
-        return request_failed(r, -EIO); /* QEMU's answer to what passes the end */
+    const struct bench_request next = bench_requests_next(&r->requests);
+    const uint64_t size = r->requests.size;
+    const uint32_t len = r->load->work.len;
     struct slot *slot = r->free_slots;
-    if (load->latencies)
+    if (len > size || next.off > size - len)
+        return request_failed(r, -EIO); /* QEMU's answer to what passes the end */
+    slot->write = next.write;
+    if (r->load->latencies)
         slot->began = now();
-    const int rc = load->write ? qimg_queue_write(r->queue, r->off, slot->buf, load->len, slot)
-                               : qimg_queue_read(r->queue, r->off, slot->buf, load->len, slot);
+    const int rc = next.write ? qimg_queue_write(r->queue, next.off, r->buffers, len, slot)
+                              : qimg_queue_read(r->queue, next.off, slot->buf, len, slot);
     if (rc < 0)
         return request_failed(r, rc);
     r->free_slots = slot->next;
     r->under_way++;
-    advance(r);
     return EXIT_DONE;
 }
 
@@ -156,10 +154,19 @@ static int flush_done(struct runner *r, int result)
     return EXIT_DONE;
 }
 
+/* After the deadline nothing is left but what is under way. */
+static void note_latency(struct runner *r, const struct slot *slot)
+{
+    const uint64_t time = now();
+    bench_histogram_add(&r->result->latency[slot->write], time - slot->began);
+    if (time >= r->deadline)
+        r->left = r->under_way;
+}
+
 static int request_done(struct runner *r, struct slot *slot, int result)
 {
     const struct bench_load *load = r->load;
-    const uint32_t not_started = r->left - r->under_way;
+    const uint64_t not_started = r->left - r->under_way;
     slot->next = r->free_slots;
     r->free_slots = slot;
     r->left--;
@@ -167,7 +174,7 @@ static int request_done(struct runner *r, struct slot *slot, int result)
     if (result < 0)
         return request_failed(r, result);
     if (load->latencies)
-        bench_histogram_add(r->latency, now() - slot->began);
+        note_latency(r, slot);
     if (load->flush_interval == 0 || not_started % load->flush_interval != 0)
         return EXIT_DONE;
     r->draining = !load->no_drain;
@@ -187,14 +194,15 @@ static int take_one(struct runner *r)
 int bench_load_run(const struct tool *tool, struct qimg_image *image, const struct bench_load *load,
                    struct bench_result *result)
 {
-    struct runner r = { .tool = tool, .load = load, .latency = &result->latency };
+    struct runner r = { .tool = tool, .load = load, .result = result };
     int code = runner_init(&r, image);
     const uint64_t began = now();
+    r.deadline = load->runtime_ns ? began + load->runtime_ns : UINT64_MAX;
     if (code == EXIT_DONE)
         code = start_requests(&r);
     while (code == EXIT_DONE && (r.left > 0 || r.flushes > 0))
-        code = take_one(&r);
-    result->seconds = (double)(now() - began) / 1e9;
+        code = job_stopped() ? EXIT_FAILED : take_one(&r);
+    result->ns = now() - began;
     runner_release(&r);
     return code;
 }

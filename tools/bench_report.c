@@ -1,60 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * All numbers are whole: times in nanoseconds, sizes in bytes.
+ * The report itself, without words.
  */
 #include "bench_report.h"
 
-#include <sys/resource.h>
+#include <stdlib.h>
 
-#include "out.h"
+#include "bench_meter.h"
 
-static void print_load(struct out *out, const struct bench_load *load)
+#define ROUNDS_MAX 1000 /* of --rounds */
+
+const struct bench_metric_row bench_metric_rows[BENCH_METRICS] = {
+#define METRIC(id, key, better, holds) { key, BENCH_##better, holds },
+#include "bench_metrics.def"
+#undef METRIC
+};
+
+void bench_report_release(struct bench_report *report)
 {
-    out_text(out, "operation", load->write ? "write" : "read");
-    out_number(out, "requests", load->count);
-    out_number(out, "request-bytes", load->len);
-    out_number(out, "depth", load->depth);
-    out_number(out, "offset", load->off);
-    out_number(out, "step-bytes", load->step);
-    out_number(out, "flush-interval", load->flush_interval);
+    for (unsigned i = 0; i < report->count; i++) {
+        free(report->series[i].name);
+        free(report->series[i].rounds);
+    }
+    free(report->series);
 }
 
-static void print_latency(struct out *out, const struct bench_histogram *latency)
+bool bench_report_spread(const struct bench_report *report, const struct bench_series *series,
+                         enum bench_metric metric, struct bench_spread *out)
 {
-    out_object(out, "latency-ns");
-    out_number(out, "p50", bench_histogram_quantile(latency, 500));
-    out_number(out, "p90", bench_histogram_quantile(latency, 900));
-    out_number(out, "p99", bench_histogram_quantile(latency, 990));
-    out_number(out, "p99.9", bench_histogram_quantile(latency, 999));
-    out_number(out, "max", latency->max);
-    out_close(out);
-}
-
-static void print_work(struct out *out, const struct qimg_context *context)
-{
-    struct qimg_stats stats;
-    struct rusage usage;
-    qimg_context_stats(context, &stats);
-    getrusage(RUSAGE_SELF, &usage);
-    out_number(out, "peak-memory-bytes", (uint64_t)usage.ru_maxrss * 1024);
-    out_number(out, "submits", stats.submits);
-    out_number(out, "syncs", stats.syncs);
-    out_number(out, "tables-loaded", stats.tables_loaded);
-    out_number(out, "map-hits", stats.map_hits);
-    out_number(out, "map-misses", stats.map_misses);
-}
-
-void bench_report_json(const struct qimg_context *context, const struct bench_load *load,
-                       const struct bench_result *result)
-{
-    struct out out = out_json(stdout);
-    const double requests = (double)load->count / result->seconds;
-    out_object(&out, NULL);
-    print_load(&out, load);
-    out_number(&out, "duration-ns", (uint64_t)(result->seconds * 1e9));
-    out_number(&out, "requests-per-second", (uint64_t)requests);
-    out_number(&out, "bytes-per-second", (uint64_t)(requests * load->len));
-    print_latency(&out, &result->latency);
-    print_work(&out, context);
-    out_close(&out);
+    const unsigned count = report->options->rounds;
+    uint64_t values[ROUNDS_MAX];
+    for (unsigned i = 0; i < count; i++) {
+        values[i] = series->rounds[i][metric];
+        if (values[i] == BENCH_NOT_MEASURED)
+            return false;
+    }
+    *out = bench_spread_of(values, count);
+    return true;
 }

@@ -1,229 +1,172 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bench: how long do requests to an image take? Options, output and refusals are qemu-img's.
+ * bench: how long do requests to an image take? Either qemu-img's command, with its options, output
+ * and refusals; or, where one of our own options asks for it, a report of several rounds.
  */
-#include <getopt.h>
+#include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "args.h"
-#include "bench_report.h"
-#include "opt.h"
+#include "bench_against.h"
+#include "bench_rounds.h"
+#include "job.h"
 
-struct bench_args {
-    const char *format;
-    bool image_opts, force_share, native, quiet, json;
-    enum qimg_cache cache;
-    struct bench_load load;
-};
-
-/* --- arguments ----------------------------------------------------------------------------- */
-
-static int set_number(struct tool *tool, uint32_t *slot, const char *what, const char *value,
-                      struct args_bounds bounds)
-{
-    uint64_t number;
-    if (args_number(tool, what, value, bounds, &number))
-        return EXIT_FAILED;
-    *slot = (uint32_t)number;
-    return EXIT_DONE;
-}
-
-static int set_size(struct tool *tool, uint32_t *slot, const char *what, const char *value,
-                    struct args_bounds bounds)
-{
-    uint64_t size;
-    if (args_size_within(tool, what, value, bounds, &size))
-        return EXIT_FAILED;
-    *slot = (uint32_t)size;
-    return EXIT_DONE;
-}
-
-static int set_count(struct tool *tool, void *slot, const char *value)
-{
-    return set_number(tool, slot, "request count", value, (struct args_bounds){ 1, INT_MAX });
-}
-
-static int set_depth(struct tool *tool, void *slot, const char *value)
-{
-    return set_number(tool, slot, "queue depth", value, (struct args_bounds){ 1, INT_MAX });
-}
-
-static int set_flush_interval(struct tool *tool, void *slot, const char *value)
-{
-    return set_number(tool, slot, "flush interval", value, (struct args_bounds){ 0, INT_MAX });
-}
-
-static int set_pattern(struct tool *tool, void *slot, const char *value)
-{
-    uint32_t pattern;
-    if (set_number(tool, &pattern, "pattern byte", value, (struct args_bounds){ 0, UINT8_MAX }))
-        return EXIT_FAILED;
-    *(uint8_t *)slot = (uint8_t)pattern;
-    return EXIT_DONE;
-}
-
-static int set_len(struct tool *tool, void *slot, const char *value)
-{
-    return set_size(tool, slot, "buffer size", value, (struct args_bounds){ 1, INT_MAX });
-}
-
-static int set_step(struct tool *tool, void *slot, const char *value)
-{
-    return set_size(tool, slot, "step size", value, (struct args_bounds){ 0, INT_MAX });
-}
-
-static int set_offset(struct tool *tool, void *slot, const char *value)
-{
-    return args_size(tool, "offset", value, slot);
-}
-
-static int set_cache(struct tool *tool, void *slot, const char *value)
-{
-    if (qimg_cache_parse(value, slot) < 0)
-        return tool_fail(tool, "Invalid cache mode");
-    return EXIT_DONE;
-}
-
-/* "native" has no engine of its own: what it asks of the cache mode is all that is left of it, and
- * stays, as in QEMU, whatever else is said. */
-static int set_aio(struct tool *tool, void *slot, const char *value)
-{
-    if (strcmp(value, "native") == 0)
-        *(bool *)slot = true;
-    else if (strcmp(value, "threads") == 0)
-        tool->options.engine = QIMG_ENGINE_THREADS;
-    else if (strcmp(value, "io_uring") == 0)
-        tool->options.engine = QIMG_ENGINE_IO_URING;
-    else
-        return tool_fail(tool, "Invalid aio option: %s", value);
-    return EXIT_DONE;
-}
-
-#define AT(member) offsetof(struct bench_args, member)
-
-static const struct opt_row rows[] = {
-    OPT_IMAGE_ROWS(struct bench_args),
-    { OPT_CALL, 't', "cache", "CACHE", "cache mode of FILE (default: writeback)", AT(cache),
-      set_cache },
-    { OPT_CALL, 'c', "count", "COUNT", "how many requests (default: 75000)", AT(load.count),
-      set_count },
-    { OPT_CALL, 'd', "depth", "DEPTH", "how many of them at a time (default: 64)", AT(load.depth),
-      set_depth },
-    { OPT_CALL, 'o', "offset", "OFFSET", "where the first one starts (default: 0)", AT(load.off),
-      set_offset },
-    { OPT_CALL, 's', "buffer-size", "SIZE", "bytes of a request (default: 4k)", AT(load.len),
-      set_len },
-    { OPT_CALL, 'S', "step-size", "SIZE",
-      "bytes from the start of one to that of the next (default: those of a request)",
-      AT(load.step), set_step },
-    { OPT_FLAG, 'w', "write", NULL, "write (default: read)", AT(load.write), NULL },
-    { OPT_CALL, 0, "pattern", "BYTE", "the byte to write (default: 0)", AT(load.pattern),
-      set_pattern },
-    { OPT_CALL, 0, "flush-interval", "COUNT", "flush after each COUNT writes (default: never)",
-      AT(load.flush_interval), set_flush_interval },
-    { OPT_FLAG, 0, "no-drain", NULL, "flush while writes are under way", AT(load.no_drain), NULL },
-    { OPT_CALL, 'i', "aio", "MODE", "threads, native or io_uring (default: see --engine)",
-      AT(native), set_aio },
-    { OPT_FLAG, 'n', "native", NULL, "short for -i native", AT(native), NULL },
-    OPT_SHARE_ROW(struct bench_args),
-    OPT_OUTPUT_ROW(struct bench_args),
-    OPT_QUIET_ROW(struct bench_args),
-    OPT_OBJECT_ROW,
-    OPT_FILE_ROW,
-    OPT_ROWS_END,
-};
-
-/* What QEMU refuses before it looks at the image; NULL = nothing. */
-static const char *contradiction(const struct bench_args *args)
-{
-    if (args->force_share && args->load.write)
-        return "force-share=on can only be used with read-only images";
-    if (args->native && args->cache != QIMG_CACHE_NONE && args->cache != QIMG_CACHE_DIRECTSYNC)
-        return "aio=native was specified, but it requires cache.direct=on, which was not "
-               "specified.";
-    return NULL;
-}
-
-static int check(const struct tool *tool, const struct bench_args *args, const char *name)
-{
-    const struct bench_load *load = &args->load;
-    if (load->flush_interval && !load->write)
-        return tool_fail(tool, "--flush-interval is only available in write tests");
-    if (load->flush_interval && load->flush_interval < load->depth)
-        return tool_fail(tool, "Flush interval can't be smaller than depth");
-    const char *why = contradiction(args);
-    return why ? tool_fail(tool, "Could not open '%s': %s", name, why) : EXIT_DONE;
-}
-
-/* --- the run ------------------------------------------------------------------------------- */
+/* --- qemu-img's lines ------------------------------------------------------------------------- */
 
 static void announce(const struct bench_load *load)
 {
-    printf("Sending %" PRIu32 " %s requests, %" PRIu32 " bytes each, %" PRIu32
+    printf("Sending %" PRIu64 " %s requests, %" PRIu32 " bytes each, %" PRIu32
            " in parallel (starting at offset %" PRIu64 ", step size %" PRIu32 ")\n",
-           load->count, load->write ? "write" : "read", load->len, load->depth, load->off,
-           load->step);
+           load->count, load->work.write_percent ? "write" : "read", load->work.len, load->depth,
+           load->work.off, load->work.step);
     if (load->flush_interval)
         printf("Sending flush every %" PRIu32 " requests\n", load->flush_interval);
     fflush(stdout);
 }
 
-static int measure(const struct tool *tool, const struct qimg_context *context,
-                   struct qimg_image *image, const struct bench_args *args)
+static int run_once(const struct tool *tool, struct qimg_image *image,
+                    const struct bench_options *options)
 {
-    struct bench_result result = { 0 };
+    static struct bench_result result; /* histograms are large */
     struct qimg_error err;
     qimg_error_clear(&err);
-    if (!args->json)
-        announce(&args->load);
-    int code = bench_load_run(tool, image, &args->load, &result);
-    if (code == EXIT_DONE && args->json)
-        bench_report_json(context, &args->load, &result);
-    else if (code == EXIT_DONE)
-        printf("Run completed in %.3f seconds.\n", result.seconds);
-    if (args->load.write && qimg_image_finish(image, &err) < 0)
+    announce(&options->load);
+    int code = bench_load_run(tool, image, &options->load, &result);
+    if (code == EXIT_DONE)
+        printf("Run completed in %.3f seconds.\n", (double)result.ns / 1e9);
+    if (bench_options_write(options) && qimg_image_finish(image, &err) < 0)
         code = tool_fail_error(tool, "", &err);
     return code;
 }
 
-static int run(struct tool *tool, const struct bench_args *args, const char *name)
+static int run_plain(struct tool *tool, const struct bench_options *options)
 {
+    const struct qimg_open_options how = bench_open_options(options);
     struct qimg_context *context;
     struct qimg_image *image;
-    const struct qimg_open_options options = {
-        .format = args->format,
-        .writable = args->load.write,
-        .cache = args->cache,
-        .share = args->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_DEFAULT,
-        .image_opts = args->image_opts,
-    };
     if (tool_context(tool, &context))
         return EXIT_FAILED;
-    int code = args_open(tool, context, name, &options, &image);
+    int code = args_open(tool, context, options->name, &how, &image);
     if (code == EXIT_DONE) {
-        code = measure(tool, context, image, args);
+        code = run_once(tool, image, options);
         qimg_image_close(image);
     }
     qimg_context_free(context);
     return code;
 }
 
+/* --- the report ------------------------------------------------------------------------------- */
+
+/* The files beside the report, opened before the work begins: a wrong name is told at once. */
+struct beside {
+    struct bench_old *old; /* --against */
+    FILE *plot;            /* --plot */
+    bool plot_was_empty;
+};
+
+static int beside_open(const struct tool *tool, const struct bench_options *options,
+                       struct beside *beside)
+{
+    if (options->against && bench_old_read(tool, options->against, &beside->old))
+        return EXIT_FAILED;
+    if (!options->plot)
+        return EXIT_DONE;
+    beside->plot = fopen(options->plot, "ae"); /* what is there stays until there is a plot */
+    if (!beside->plot)
+        return tool_fail(tool, "Could not open '%s': %s", options->plot, strerror(errno));
+    beside->plot_was_empty = ftell(beside->plot) == 0;
+    return EXIT_DONE;
+}
+
+static int draw(const struct tool *tool, const struct bench_report *report, struct beside *beside)
+{
+    if (!beside->plot)
+        return EXIT_DONE;
+    if (ftruncate(fileno(beside->plot), 0) == 0)
+        bench_print_plot(beside->plot, report);
+    const bool failed = ferror(beside->plot);
+    FILE *plot = beside->plot;
+    beside->plot = NULL;
+    if (fclose(plot) == 0 && !failed)
+        return EXIT_DONE;
+    return tool_fail(tool, "Could not write '%s': %s", report->options->plot, strerror(errno));
+}
+
+static void beside_close(const struct bench_options *options, struct beside *beside)
+{
+    bench_old_free(beside->old);
+    if (!beside->plot)
+        return;
+    (void)fclose(beside->plot);
+    if (beside->plot_was_empty)
+        (void)unlink(options->plot);
+}
+
+static void print(const struct bench_report *report, const struct bench_comparison *comparison)
+{
+    const enum bench_output output = report->options->output;
+    if (output == BENCH_JSON) {
+        bench_print_json(stdout, report, comparison);
+    } else if (output == BENCH_CSV) {
+        bench_print_csv(stdout, report);
+    } else {
+        bench_print_text(stdout, report);
+        if (comparison)
+            bench_comparison_text(stdout, comparison, report);
+    }
+}
+
+static int verdict(const struct tool *tool, const struct bench_comparison *comparison)
+{
+    if (comparison->compared == 0)
+        return tool_fail(tool, "Nothing of '%s' could be compared",
+                         bench_old_name(comparison->old));
+    return comparison->regressions ? EXIT_BENCH_REGRESSION : EXIT_DONE;
+}
+
+static int tell(const struct tool *tool, const struct bench_report *report, struct beside *beside)
+{
+    struct bench_comparison comparison;
+    int code = draw(tool, report, beside);
+    if (!beside->old) {
+        print(report, NULL);
+        return code;
+    }
+    const int compared = bench_compare(tool, beside->old, report, &comparison);
+    print(report, compared == EXIT_DONE ? &comparison : NULL);
+    if (code == EXIT_DONE)
+        code = compared == EXIT_DONE ? verdict(tool, &comparison) : compared;
+    bench_comparison_release(&comparison);
+    return code;
+}
+
+static int run_report(struct tool *tool, const struct bench_options *options)
+{
+    static const struct qimg_error stopped = { .code = ECANCELED };
+    struct bench_report report = { .options = options, .context = &tool->options };
+    struct beside beside = { 0 };
+    struct job job;
+    job_begin(&job, tool, (struct progress_spec){ .style = PROGRESS_NONE });
+    int code = beside_open(tool, options, &beside);
+    if (code == EXIT_DONE)
+        code = bench_rounds_run(tool, &report);
+    if (code == EXIT_DONE)
+        code = tell(tool, &report, &beside);
+    else if (job_stopped())
+        job_fail(&job, &stopped,
+                 options->depths.count ? "the chains were taken away" : "there is no report");
+    beside_close(options, &beside);
+    bench_report_release(&report);
+    return job_end(&job, code);
+}
+
 int cmd_bench(struct tool *tool, int argc, char **argv)
 {
-    struct bench_args args = { .load = { .count = 75000, .depth = 64, .len = 4096 } };
-    const int count = opt_parse(tool, rows, &args, argc, argv);
-    if (count < 0)
+    struct bench_options options;
+    if (bench_options_parse(tool, argc, argv, &options) < 0)
         return tool->exit_code;
-    if (count != 1)
-        return tool_fail_usage(tool, "Expecting one image file name");
-    if (args.load.step == 0)
-        args.load.step = args.load.len;
-    args.load.latencies = args.json;
-    if (args.image_opts && args.format)
-        return tool_fail(tool, "--image-opts and --format are mutually exclusive");
-    if (check(tool, &args, argv[optind]))
-        return EXIT_FAILED;
-    return run(tool, &args, argv[optind]);
+    return options.output == BENCH_LINES ? run_plain(tool, &options) : run_report(tool, &options);
 }

@@ -19,6 +19,7 @@ enum tool_exit {
     EXIT_CHAIN_WARNINGS = 3,     /* chain: usable, with warnings */
     EXIT_CHAIN_UNVISITED = 4,    /* chain: nothing wrong seen, but not all was seen */
     EXIT_CHAIN_PROPOSED = 5,     /* chain fix, mv: changes are proposed, none was made */
+    EXIT_BENCH_REGRESSION = 2,   /* bench --against: worse by more than --regression */
 };
 
 #endif

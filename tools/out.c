@@ -122,6 +122,13 @@ void out_signed(struct out *out, const char *key, int64_t value)
     end(out);
 }
 
+void out_real(struct out *out, const char *key, double value)
+{
+    begin(out, key, false);
+    fprintf(out->file, "%.4g", value);
+    end(out);
+}
+
 void out_flag(struct out *out, const char *key, bool value)
 {
     begin(out, key, false);

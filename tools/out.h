@@ -43,6 +43,7 @@ void out_close(struct out *out);
 void out_text(struct out *out, const char *key, const char *value); /* NULL value: nothing */
 void out_number(struct out *out, const char *key, uint64_t value);
 void out_signed(struct out *out, const char *key, int64_t value);
+void out_real(struct out *out, const char *key, double value); /* four digits; is finite */
 void out_flag(struct out *out, const char *key, bool value);
 
 /* A struct described by a table: members that are 0 are not there. */

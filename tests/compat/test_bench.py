@@ -4,11 +4,9 @@
 QEMU 10.1 changed where offsets start again; the oracle is older, so that what is compared with it
 does not get there, and the new rule is tested on its own.
 """
-import json
 import re
 import shutil
 import subprocess
-import time
 
 import pytest
 
@@ -139,20 +137,3 @@ def test_flushes(scratch, drain, flushes):
         pytest.skip("strace cannot run here")
     begun = re.findall(r"fdatasync\(", (scratch / "trace").read_text())
     assert len(begun) == flushes + 1  # one at the end
-
-
-def test_json_tells_rates_latencies_and_work(scratch, qimg):
-    (scratch / "a").write_bytes(bytes(1 << 20))
-    began = time.monotonic_ns()
-    told = json.loads(qimg("bench", "--output=json", "-f", "raw", "-w", "-c", "200", "-d", "8",
-                           "-s", "4k", "--flush-interval", "50", "a").ok().out)
-    took = time.monotonic_ns() - began
-    assert (told["operation"], told["requests"], told["depth"]) == ("write", 200, 8)
-    assert 0 < told["duration-ns"] < took
-    rate = 200e9 / told["duration-ns"]
-    assert abs(told["requests-per-second"] - rate) <= 1 + rate / 1000
-    assert abs(told["bytes-per-second"] - rate * 4096) <= 4096 + rate * 5
-    latency = list(told["latency-ns"].values())
-    assert list(told["latency-ns"]) == ["p50", "p90", "p99", "p99.9", "max"]
-    assert latency == sorted(latency) and 0 < latency[0] and latency[-1] <= told["duration-ns"]
-    assert told["syncs"] == 4 and told["peak-memory-bytes"] > 1 << 20
