@@ -19,10 +19,6 @@ endif()
 foreach(config RELEASE RELWITHDEBINFO MINSIZEREL)
     string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_${config} "${CMAKE_C_FLAGS_${config}}")
 endforeach()
-if(CMAKE_BUILD_TYPE MATCHES "Rel")
-    target_compile_definitions(qimg_flags INTERFACE _FORTIFY_SOURCE=2)
-    target_compile_options(qimg_flags INTERFACE -fstack-protector-strong)
-endif()
 
 if(QIMG_SANITIZE)
     target_compile_options(qimg_flags_link INTERFACE
