@@ -13,7 +13,9 @@ import subprocess
 import tempfile
 import time
 
-from pylib.paths import BUILD, QEMU_IMG, QEMU_IO, QIMG, SANITIZED
+import pytest
+
+from pylib.paths import BUILD, EMULATOR, PATIENCE, QEMU_IMG, QEMU_IO, QIMG, SANITIZED
 
 CONFINE = BUILD / "tests/confine"
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Assertion `")
@@ -68,14 +70,10 @@ class Program:
 
     def __call__(self, *args, input=None, timeout=None, measure=False):
         args = [str(a) for a in args]
-        timeout = timeout or (60 if SANITIZED else 20)
+        timeout = (timeout or (60 if SANITIZED else 20)) * PATIENCE
         with tempfile.NamedTemporaryFile(prefix="qimg-report-") as report:
             options = list(self.prefix) + (["--report", report.name] if measure else [])
-            if options:
-                command = [str(CONFINE), *options, "--", self.name, str(self.path), *args]
-                executable = None
-            else:
-                command, executable = [self.name, *args], str(self.path)
+            command, executable = self._command(options, args)
             began = time.monotonic()
             # A helper that is asked for input with none to give must not wait for a terminal.
             done = subprocess.run(command, executable=executable, cwd=self.cwd,
@@ -92,6 +90,15 @@ class Program:
         self._judge(result)
         return result
 
+    def _command(self, options, args):
+        if options and EMULATOR:
+            pytest.skip("an emulator's memory and system calls are not the program's")
+        if options:
+            return [str(CONFINE), *options, "--", self.name, str(self.path), *args], None
+        if EMULATOR and self.path == QIMG:
+            return [*EMULATOR, "-0", self.name, str(self.path), *args], None
+        return [self.name, *args], str(self.path)
+
     def _judge(self, result):
         if self.path in (QEMU_IMG, QEMU_IO):
             return
@@ -102,8 +109,7 @@ class Program:
     def start(self, *args):
         """A process that stays and answers at its prompt: stdin and stdout are pipes. QEMU's
         does not flush its answers by itself."""
-        command = [self.name, *map(str, args)]
-        executable = str(self.path)
+        command, executable = self._command([], [str(a) for a in args])
         if self.path == QEMU_IO:
             command, executable = ["stdbuf", "-oL", *command], None
         return subprocess.Popen(command, executable=executable, cwd=self.cwd,

@@ -9,18 +9,23 @@
 #include "bits.h"
 #include "io_sim.h"
 #include "scratch.h"
+#include "tier.h"
 
 const struct engine_case engine_cases[] = {
     { "threads", false, IO_ENGINE_THREADS, false },
     { "threads, direct", false, IO_ENGINE_THREADS, true },
-    { "io_uring", false, IO_ENGINE_URING, false },
-    { "io_uring, direct", false, IO_ENGINE_URING, true },
     { "auto", false, IO_ENGINE_AUTO, false },
     { "auto, direct", false, IO_ENGINE_AUTO, true },
     { "simulator", true, IO_ENGINE_AUTO, false },
     { "simulator, direct", true, IO_ENGINE_AUTO, true },
+    { "io_uring", false, IO_ENGINE_URING, false },
+    { "io_uring, direct", false, IO_ENGINE_URING, true },
 };
-const size_t engine_case_count = ARRAY_COUNT(engine_cases);
+
+size_t engine_case_count(void)
+{
+    return ARRAY_COUNT(engine_cases) - (emulated() ? 2 : 0);
+}
 
 static void take_note(void *user, const char *text)
 {

@@ -15,7 +15,7 @@ struct engine_case {
 };
 
 extern const struct engine_case engine_cases[];
-extern const size_t engine_case_count;
+size_t engine_case_count(void);
 
 struct rig {
     const struct engine_case *c;

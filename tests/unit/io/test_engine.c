@@ -11,6 +11,7 @@
 
 #include "bits.h"
 #include "engines.h"
+#include "tier.h"
 
 static const struct io_queue_profile direct = { .depth = 8, .direct = true };
 
@@ -25,6 +26,8 @@ static void refuse_rings(unsigned failure)
     };
     const struct sock_fprog program = { ARRAY_COUNT(code), code };
 
+    if (emulated())
+        cr_skip_test("an emulator has no filters");
     cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
     cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
@@ -126,6 +129,8 @@ Test(engine, small_buffered_reads_from_the_page_cache_start_no_thread)
     struct iovec piece = { block, sizeof(block) };
     const unsigned threads = entries("/proc/self/task");
 
+    if (emulated())
+        cr_skip_test("an emulator has no preadv2()");
     rig_real(&rig, IO_ENGINE_AUTO);
     struct io_file *file = rig_create(&rig, "a");
     cr_assert_eq(io_write_exact(file, 0, block, sizeof(block)), 0);

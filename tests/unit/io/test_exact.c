@@ -39,7 +39,7 @@ static void reads_past_the_end(struct rig *rig)
 
 Test(exact, bytes_past_the_end_are_zeros_and_got_tells)
 {
-    for (size_t i = 0; i < engine_case_count; i++) {
+    for (size_t i = 0; i < engine_case_count(); i++) {
         struct rig rig;
         rig_setup(&rig, &engine_cases[i]);
         reads_past_the_end(&rig);
@@ -69,7 +69,7 @@ static void random_writes(struct rig *rig)
 
 Test(exact, unaligned_writes_keep_their_neighbours_and_the_size)
 {
-    for (size_t i = 0; i < engine_case_count; i++) {
+    for (size_t i = 0; i < engine_case_count(); i++) {
         struct rig rig;
         rig_setup(&rig, &engine_cases[i]);
         random_writes(&rig);
@@ -98,7 +98,7 @@ static void large_unaligned(struct rig *rig)
 
 Test(exact, transfers_larger_than_the_bounce_buffer_arrive_whole)
 {
-    for (size_t i = 0; i < engine_case_count; i++) {
+    for (size_t i = 0; i < engine_case_count(); i++) {
         struct rig rig;
         rig_setup(&rig, &engine_cases[i]);
         large_unaligned(&rig);
@@ -125,7 +125,7 @@ static void *write_halves(void *arg)
 
 Test(exact, two_writers_of_parts_of_one_block_do_not_undo_each_other)
 {
-    for (size_t i = 0; i < engine_case_count; i++) {
+    for (size_t i = 0; i < engine_case_count(); i++) {
         struct rig rig;
         rig_setup(&rig, &engine_cases[i]);
         struct io_file *file = rig_create(&rig, "a");
@@ -180,7 +180,7 @@ static void holds_the_head(struct rig *rig)
 
 Test(exact, a_held_head_is_seen_by_its_holder_alone)
 {
-    for (size_t i = 0; i < engine_case_count; i++) {
+    for (size_t i = 0; i < engine_case_count(); i++) {
         struct rig rig;
         rig_setup(&rig, &engine_cases[i]);
         holds_the_head(&rig);

@@ -20,7 +20,7 @@ static struct io_extent at(struct io_file *file, uint64_t off)
 
 static void for_all_engines(void (*test)(struct rig *, struct io_file *))
 {
-    for (size_t i = 0; i < engine_case_count; i++) {
+    for (size_t i = 0; i < engine_case_count(); i++) {
         struct rig rig;
         rig_setup(&rig, &engine_cases[i]);
         struct io_file *file = rig_create(&rig, "a");

@@ -112,7 +112,7 @@ Test(lock, two_processes_exclude_each_other_as_two_qemus_do)
 
 Test(lock, the_simulator_and_two_openers_in_one_process_behave_alike)
 {
-    for (size_t e = 0; e < engine_case_count; e++) {
+    for (size_t e = 0; e < engine_case_count(); e++) {
         for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
             struct rig rig;
             struct io_lock_conflict conflict;
@@ -135,7 +135,7 @@ Test(lock, the_simulator_and_two_openers_in_one_process_behave_alike)
 
 Test(lock, a_refused_change_keeps_the_old_locks_and_a_smaller_one_frees)
 {
-    for (size_t e = 0; e < engine_case_count; e++) {
+    for (size_t e = 0; e < engine_case_count(); e++) {
         struct rig rig;
         struct io_lock_conflict conflict;
 

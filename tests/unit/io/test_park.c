@@ -8,6 +8,7 @@
 
 #include "bits.h"
 #include "engines.h"
+#include "tier.h"
 
 #define FILES 300
 
@@ -99,6 +100,8 @@ Test(park, three_hundred_files_under_a_limit_of_64_with_threads, .timeout = 60)
 
 Test(park, three_hundred_files_under_a_limit_of_64_with_io_uring, .timeout = 60)
 {
+    if (emulated())
+        cr_skip_test("an emulator has no io_uring");
     limit_descriptors(64, 64);
     many_files(IO_ENGINE_URING);
 }

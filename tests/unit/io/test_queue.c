@@ -40,7 +40,7 @@ static struct io_request *request(unsigned i, enum io_op op, struct io_file *fil
 
 static void for_all_engines(void (*test)(struct rig *))
 {
-    for (size_t i = 0; i < engine_case_count; i++) {
+    for (size_t i = 0; i < engine_case_count(); i++) {
         struct rig rig;
         rig_setup(&rig, &engine_cases[i]);
         test(&rig);
@@ -359,7 +359,7 @@ Test(queue, an_idle_queue_may_change_threads)
 
 Test(queue, a_batch_is_one_call)
 {
-    for (size_t i = 0; i < engine_case_count; i++) {
+    for (size_t i = 0; i < engine_case_count(); i++) {
         struct rig rig;
         rig_setup(&rig, &engine_cases[i]);
         struct io_file *file = rig_create(&rig, "a");
