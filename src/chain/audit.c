@@ -47,7 +47,7 @@ static void found(void *user, const char *id, const char *value, const char *sen
         a->policy->actions[finding] == QIMG_AUDIT_REJECT ? QIMG_SEVERITY_ERROR : QIMG_SEVERITY_NOTE;
     finding_field(&f, NULL, value);
     finding_say(&f, "%s", shown ? shown : "");
-    if (!shown || finding_end(&f) < 0)
+    if (finding_end(&f) < 0 || !shown)
         a->failed = true;
 }
 

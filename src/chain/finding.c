@@ -108,8 +108,10 @@ DEFINE_ADD(finding_advise, advice, "\n")
 /* NULL where nothing was said. */
 static char *take_text(struct finding *f, struct str *from)
 {
-    if (from->len == 0 && !from->failed)
+    if (from->len == 0 && !from->failed) {
+        str_release(from);
         return NULL;
+    }
     char *text = str_take(from);
     f->failed |= !text;
     return text;

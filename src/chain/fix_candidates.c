@@ -31,11 +31,12 @@ static int add(struct qimg_fix_step *step, char *path)
 {
     struct qimg_fix_candidate *grown =
         reallocarray(step->candidates, step->candidate_count + 1, sizeof(*grown));
+    if (grown)
+        step->candidates = grown;
     if (!grown || !path) {
         free(path);
         return -ENOMEM;
     }
-    step->candidates = grown;
     step->candidates[step->candidate_count++] = (struct qimg_fix_candidate){ .path = path };
     return 0;
 }

@@ -48,20 +48,23 @@ struct planner {
     struct qimg_error *err;
 };
 
+static void moved_image_release(struct moved_image *image)
+{
+    free(image->path);
+    free(image->format);
+    free(image->recorded);
+    free(image->recorded_format);
+    free(image->new_name);
+}
+
 static void planner_release(struct planner *p)
 {
     for (size_t i = 0; i < p->files.count; i++) {
         free(p->files.items[i].from);
         free(p->files.items[i].to);
     }
-    for (size_t i = 0; i < p->images.count; i++) {
-        struct moved_image *image = &p->images.items[i];
-        free(image->path);
-        free(image->format);
-        free(image->recorded);
-        free(image->recorded_format);
-        free(image->new_name);
-    }
+    for (size_t i = 0; i < p->images.count; i++)
+        moved_image_release(&p->images.items[i]);
     moved_file_vec_release(&p->files);
     moved_image_vec_release(&p->images);
     qimg_survey_free(p->survey);
@@ -355,13 +358,12 @@ static int add_image(struct planner *p, const char *path, const struct stat *st,
     if (!image.path)
         return no_memory(p);
     int rc = look(p, path, &image);
-    if (rc >= 0 && (rc == 0 || !image.recorded)) {
-        free(image.path);
-        free(image.format);
-        return 0;
-    }
-    if (moved_image_vec_push(&p->images, image) < 0)
+    if (rc > 0 && image.recorded) {
+        if (moved_image_vec_push(&p->images, image) == 0)
+            return 0;
         rc = no_memory(p);
+    }
+    moved_image_release(&image);
     return rc < 0 ? rc : 0;
 }
 
@@ -374,11 +376,7 @@ static void drop_twins(struct planner *p)
         qsort(v->items, v->count, sizeof(struct moved_image), by_id);
     for (size_t i = 0; i < v->count; i++) {
         if (kept && by_id(&v->items[kept - 1].id, &v->items[i].id) == 0) {
-            free(v->items[i].path);
-            free(v->items[i].format);
-            free(v->items[i].recorded);
-            free(v->items[i].recorded_format);
-            free(v->items[i].new_name);
+            moved_image_release(&v->items[i]);
             continue;
         }
         v->items[kept++] = v->items[i];

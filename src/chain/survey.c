@@ -257,8 +257,10 @@ static int find_backing(struct qimg_survey *survey, struct surveyed *holder, con
     if (!look.format)
         look.format = place.format;
     AUTO_FREE char *named = look.format ? strdup(look.format) : NULL; /* may be place's */
-    if (look.format && !named)
+    if (look.format && !named) {
+        location_release(&place);
         return qimg_fail_memory(err);
+    }
     look.format = named;
     const struct gate_request request = { .role = GATE_BACKING,
                                           .holder = holder->image.name,
