@@ -50,7 +50,7 @@ struct world {
     struct tape tape;
     struct disk start; /* before the tape */
     bool guests;       /* the stretch is a session of guest writes, ... */
-    bool commits;      /* ... or changes what lies below: sectors are judged one by one */
+    bool commits;      /* ... or touches what lies below: sectors are judged one by one */
     bool crashed;      /* since the last repair: clusters may have leaked */
     unsigned names;    /* of snapshots so far */
     uint64_t seed;

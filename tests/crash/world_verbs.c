@@ -320,30 +320,31 @@ static int commit(struct act *a)
 /* --- repair -------------------------------------------------------------------------------------
  */
 
-static int repair(struct act *a)
+static int repair_image(struct qimg_image *image, struct qimg_error *err)
 {
     const struct qimg_check_options how = { .fix = QIMG_CHECK_FIX_ALL };
     struct qimg_check_result found;
 
-    TRY(qimg_image_check(a->image, &how, &found, &a->err));
+    TRY(qimg_image_check(image, &how, &found, err));
     if (found.corruptions || found.check_errors || found.leaks > found.leaks_fixed)
-        return qimg_fail(&a->err, EIO, "repair finds %llu corruptions, %llu errors",
+        return qimg_fail(err, EIO, "repair finds %llu corruptions, %llu errors",
                          (unsigned long long)found.corruptions,
                          (unsigned long long)found.check_errors);
     return 0;
 }
 
-/* The base of a broken commit may have leaks of its own. */
-static int repair_base(struct world *w, struct qimg_error *err)
+/* The base of a commit that was broken off may have leaks, too. */
+static int repair(struct act *a)
 {
     const struct qimg_open_options how = { .format = "qcow2", .writable = true, .check = true };
-    const struct qimg_check_options fix = { .fix = QIMG_CHECK_FIX_ALL };
-    struct qimg_check_result found;
-    struct qimg_image *image;
+    struct qimg_image *base;
 
-    TRY(qimg_image_open(w->context, "base", &how, &image, err));
-    const int rc = qimg_image_check(image, &fix, &found, err);
-    qimg_image_close(image);
+    TRY(repair_image(a->image, &a->err));
+    qimg_image_close(a->image); /* it has a lock on its base */
+    a->image = NULL;
+    TRY(qimg_image_open(a->world->context, "base", &how, &base, &a->err));
+    const int rc = repair_image(base, &a->err);
+    qimg_image_close(base);
     return rc;
 }
 
@@ -384,7 +385,7 @@ bool world_verb(struct world *w, const struct operation *op)
 
     if (!a.image)
         return false;
-    w->commits = op->kind == OP_COMMIT;
+    w->commits = op->kind == OP_COMMIT || op->kind == OP_REPAIR;
     a.truth = world_next_truth(w);
     const int rc = run(&a);
     if (rc < 0 && !may_refuse(rc))
@@ -395,12 +396,6 @@ bool world_verb(struct world *w, const struct operation *op)
         return true;
     }
     tape_mark(&w->tape, NULL, 0, "", true);
-    if (op->kind != OP_REPAIR)
-        return true;
-    if (!world_end_stretch(w))
-        return false;
-    if (repair_base(w, &a.err) < 0)
-        return world_wrong(w, "the base: %s", a.err.text);
-    w->crashed = false;
+    w->crashed = w->crashed && op->kind != OP_REPAIR;
     return true;
 }
