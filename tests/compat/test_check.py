@@ -61,11 +61,7 @@ def repaired(directory, name, how, program, whose):
 
 
 def summary(result):
-    """stdout. A snapshot table that is written anew has another place in each program. QEMU makes
-    a file long enough for a refcount block that lies anywhere, and then mends that block's count
-    too; there only the exit codes agree."""
-    if "is outside image" in result.err:
-        return []
+    """stdout. A snapshot table that is written anew has another place in each program."""
     moved = "snapshot table" in result.err
     return [line for line in result.out.splitlines() if not (moved and "end offset" in line)]
 
@@ -106,6 +102,33 @@ def test_one_broken_field(twin, layout):
                 f"{what}\n{say(mine)}---\n{say(oracle)}"
         for how in ("leaks", "all"):
             check_repair(twin.theirs, "broken.qcow2", how, what)
+
+
+# Entry 1 of the refcount table, and whether the cluster that it names is counted.
+OUTSIDE = {
+    "counted": (1 << 20, True), "not counted": (1 << 20, False),
+    "signed overflow": (0x7fffffffffff0000, False), "overflow": (0xffffffffffff0000, False),
+}
+
+
+@pytest.mark.parametrize("how", ("none", "leaks", "all"))
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_a_refcount_block_behind_the_end_of_the_file(twin, case, how):
+    """As in QEMU's own test 108: what is said, what is counted, and a second look that finds
+    nothing."""
+    entry, counted = OUTSIDE[case]
+    twin.img("create", "-q", "-f", "qcow2", "a", "64M")
+    twin.io("a", "write -q -P 7 0 100k", options=("-f", "qcow2"))
+    with open(twin.theirs / "a", "r+b") as image:
+        image.seek(0x10008)
+        image.write(entry.to_bytes(8, "big"))
+        image.seek(0x20020)
+        image.write(bytes([0, counted]))
+    twin.read("map", "--output=json", "a")
+    twin.write("check", *(() if how == "none" else ("-r", how)), "a")
+    twin.same_guest("a")
+    if how == "all":
+        twin.read("check", "a")
 
 
 @pytest.mark.parametrize("bit", (0, 1))

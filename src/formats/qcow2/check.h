@@ -173,6 +173,10 @@ bool check_is_past_end(const struct check *c, struct qimg_range bytes);
 /* May the file be made so long, to mend that? */
 bool check_may_extend(const struct check *c, struct qimg_range bytes);
 
+/* Makes the file hold @bytes, in a repair: what lies past the end read as zeros and still does.
+ * -EINVAL and -EFBIG: that place is none for anything. */
+MUST_CHECK int check_extend(struct check *c, struct qimg_range bytes);
+
 /* A table of 8-byte words at @off, as far as the file goes (*loaded of @count). */
 MUST_CHECK int check_load_words(struct check *c, uint64_t off, uint64_t count, uint64_t **words,
                                 uint64_t *loaded);

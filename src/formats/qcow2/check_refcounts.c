@@ -232,6 +232,24 @@ int check_disk_count(struct check *c, uint64_t cluster, uint64_t *count)
 /* --- the table
  * ---------------------------------------------------------------------------------------- */
 
+/* Its counts are gone, and what it counted is counted anew. Where the file can be made to hold it,
+ * as QEMU does, nothing else need change; otherwise all blocks are made anew. */
+static int check_block_outside(struct check *c, uint64_t index, struct place place)
+{
+    const struct qimg_range bytes = { block_off(c, index), qcow2_cluster_size(c->q) };
+
+    REPORT(c, REFBLOCK_OUTSIDE, place, c->fix_errors, check_verb(c->fix_errors), index);
+    if (c->fix_errors) {
+        const int rc = check_extend(c, bytes);
+        if (rc == 0)
+            return check_refer(c, bytes, place);
+        REPORT(c, NOT_EXTENDED, place, false, strerror(-rc));
+        c->rebuild = true;
+    }
+    c->res->corruptions++;
+    return 0;
+}
+
 static int check_block(struct check *c, uint64_t index)
 {
     const uint64_t size = qcow2_cluster_size(c->q), off = block_off(c, index);
@@ -242,11 +260,7 @@ static int check_block(struct check *c, uint64_t index)
     } else if (!is_aligned(off, size)) {
         REPORT(c, REFBLOCK_UNALIGNED, place, false, index);
     } else if (check_cluster_of(c, off) >= c->mem.length) {
-        /* Nothing in there is lost: what it counted is counted anew. */
-        REPORT(c, REFBLOCK_OUTSIDE, place, c->fix_errors, check_verb(c->fix_errors), index);
-        c->rebuild |= c->fix_errors;
-        c->res->corruptions++;
-        return 0;
+        return check_block_outside(c, index, place);
     } else {
         if (off == 0)
             return 0;

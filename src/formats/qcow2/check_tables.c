@@ -32,18 +32,28 @@ bool check_may_extend(const struct check *c, struct qimg_range bytes)
     return c->fix_errors && !c->q->image.file->is_device && range_within(bytes, plausible_end(c));
 }
 
-/* What lies past the end read as zeros and still does. */
-static int extend(struct check *c, struct qimg_range bytes, struct place place)
+int check_extend(struct check *c, struct qimg_range bytes)
 {
+    if (!range_within(bytes, INT64_MAX) || c->q->image.file->is_device)
+        return -EINVAL;
+    if (!check_may_extend(c, bytes))
+        return -EFBIG;
     const uint64_t size = align_up(bytes.off + bytes.len, qcow2_cluster_size(c->q));
-
     TRY(mender_extend(&c->mender, size));
     c->file_size = size;
     c->q->geometry.file_size = size;
     c->extended = true;
-    REPORT(c, PAST_END_EXTENDED, place, true, bytes.off, bytes.len);
     c->res->corruptions_fixed++;
     return 0;
+}
+
+/* The reference is to bytes past the end, and the file was made to reach there. */
+static bool extended_for(struct check *c, struct qimg_range bytes, struct place place)
+{
+    if (!c->fix_errors || check_extend(c, bytes) < 0)
+        return false;
+    REPORT(c, PAST_END_EXTENDED, place, true, bytes.off, bytes.len);
+    return true;
 }
 
 static int refer_one(struct check *c, uint64_t cluster, struct place place)
@@ -70,8 +80,7 @@ int check_refer(struct check *c, struct qimg_range bytes, struct place place)
 {
     if (bytes.len == 0)
         return 0;
-    if (check_is_past_end(c, bytes) &&
-        !(check_may_extend(c, bytes) && extend(c, bytes, place) == 0)) {
+    if (check_is_past_end(c, bytes) && !extended_for(c, bytes, place)) {
         REPORT(c, PAST_END, place, false, bytes.off, bytes.len);
         c->res->corruptions++;
         return 0;

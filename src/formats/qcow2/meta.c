@@ -253,7 +253,7 @@ static int load_reftable(struct qcow2 *q, uint64_t file_size)
     for (uint64_t i = 0; i < m->reftable_count; i++) {
         m->reftable[i] = load_be64(&m->reftable[i]) & QCOW2_REFTABLE_OFFSET_MASK;
         if (m->reftable[i] >= file_size)
-            return -EIO;
+            return -EBADMSG;
     }
     return 0;
 }
@@ -316,6 +316,10 @@ int meta_open(struct qcow2 *q, struct qimg_error *err)
     if (rc == 0)
         return 0;
     meta_close(q);
+    if (rc == -EBADMSG)
+        return qimg_fail(err, EIO,
+                         "Could not read metadata: a refcount block is outside the image "
+                         "(check -r all mends that)");
     return qimg_fail_errno(err, -rc, "Could not read metadata");
 }
 

@@ -46,7 +46,10 @@
             " is not cluster aligned; refcount table entry corrupted", \
             "all refcounts are rebuilt") \
     PROBLEM(REFBLOCK_OUTSIDE, "refblock-outside", CORRUPTION, "refcount table", \
-            "%s refcount block %" PRIu64 " is outside image", "all refcounts are rebuilt") \
+            "%s refcount block %" PRIu64 " is outside image", \
+            "the file is extended, or all refcounts are rebuilt") \
+    PROBLEM(NOT_EXTENDED, "refblock-outside", NOTE, "refcount table", \
+            "ERROR could not resize image: %s", "all refcounts are rebuilt") \
     PROBLEM(REFBLOCK_SHARED, "refblock-shared", CORRUPTION, "refcount block", \
             "ERROR refcount block %" PRIu64 " refcount=%" PRIu64, "all refcounts are rebuilt") \
     PROBLEM(REFBLOCK_BAD_OFFSET, "refblock-unaligned", NOTE, "refcount table", \

@@ -74,6 +74,43 @@ Test(qcow2_check_refcounts, wrong_entries_of_the_table_make_a_rebuild)
     built_release(&built);
 }
 
+/* Repairs with entry 1 of the table naming a block at @block_off; returns the file's length. */
+static uint64_t repaired_length(uint64_t table, uint64_t block_off, const char *want)
+{
+    const struct build_patch patch = { table + 8, 8, block_off };
+    struct build_qcow2 s = spec;
+
+    s.patches = &patch;
+    s.patch_count = 1;
+    struct io_engine *engine = check_machine(&s);
+    struct checked c = check_disk(engine, (struct check_how){ .fix = QIMG_CHECK_FIX_ALL });
+    cr_expect_eq(c.rc, 0, "%s", c.err.text);
+    cr_expect_eq(strncmp(c.said, want, strlen(want)), 0, "%s", c.said);
+    checked_release(&c);
+    check_repairs(engine);
+    const uint64_t length = io_sim_size(engine, "disk");
+    io_engine_free(engine);
+    return length;
+}
+
+/* A file may be made longer for a block, but not to any length that an image asks for. */
+Test(qcow2_check_refcounts, a_block_outside_makes_the_file_longer_where_that_is_sane)
+{
+    struct built built = build_qcow2(&spec);
+
+    cr_expect_eq(repaired_length(built.reftable_off, 8 * MiB,
+                                 "refblock-outside: Repairing refcount block 1 is outside image\n"
+                                 "refcount-too-low: ERROR cluster 128 refcount=0 reference=1\n"
+                                 "rebuilding: "),
+                 8 * MiB + 64 * KiB);
+    cr_expect_lt(repaired_length(built.reftable_off, UINT64_C(1) << 50,
+                                 "refblock-outside: Repairing refcount block 1 is outside image\n"
+                                 "refblock-outside: ERROR could not resize image: File too large\n"
+                                 "rebuilding: "),
+                 8 * MiB);
+    built_release(&built);
+}
+
 Test(qcow2_check_refcounts, repair_of_leaks_refuses_where_a_rebuild_is_needed)
 {
     struct built built = build_qcow2(&spec);
