@@ -180,6 +180,20 @@ def test_a_long_script(twin, options, backing):
     same_result(twin, maps="data_file" not in options)
 
 
+@pytest.mark.parametrize("options", ("", ",extended_l2=on", ",cluster_size=4k"))
+def test_a_raw_data_file(twin, options):
+    """The tables say what QEMU's say (test 244), and the data file reads as the image does."""
+    twin.img("create", "-q", "-f", "qcow2", "-o", "data_file=data,data_file_raw=on" + options,
+             "a.qcow2", "40M")
+    twin.fork()
+    scripted(twin, *commands("write -P 0x11 1M 4M", "discard 2M 2M", "write -z 3M 3M",
+                             "write -z -u 8M 20M", "write -P 6 100 1000", "write -P 7 9M 100k",
+                             "write -z 9220k 3k", "write -P 8 3M 700", "discard 30M 10M"))
+    same_result(twin)
+    for place in (twin.ours, twin.theirs):
+        run.qemu_img(place)("compare", "-f", "raw", "-F", "qcow2", "data", "a.qcow2").ok()
+
+
 @pytest.mark.parametrize("compression", ("zlib", "zstd"))
 def test_compressed_clusters_written_and_overwritten(twin, compression):
     overlay(twin, f"compression_type={compression}", True)

@@ -9,7 +9,9 @@
 #include "checked.h"
 #include "meta_internal.h"
 
-#define MOST_CLUSTERS (UINT64_C(1) << 20) /* in one call, so that the lock is let go at times */
+/* In one call, so that the lock is let go at times. */
+#define MOST_CLUSTERS (UINT64_C(1) << 20)
+#define MOST_RAW      (16 * MiB) /* of a raw data file, which is zeroed here */
 
 enum action {
     ACTION_NOTHING, /* reads as zeros already, or is left alone */
@@ -121,8 +123,6 @@ static enum action zero_action(const struct qcow2 *q, struct change *c, unsigned
 
     if (c->end == whole)
         c->end = cs;
-    if (q->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW)
-        return ACTION_DATA; /* the data file must say so itself */
     if (c->begin == 0 && c->end == cs)
         return zero_whole(q, c, flags);
     return q->geometry.extended_l2 ? zero_subclusters(q, c) : zero_part(q, c);
@@ -135,8 +135,6 @@ static enum action discard_action(const struct qcow2 *q, struct change *c)
 {
     const struct cluster_view *v = &c->view;
 
-    if (q->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW)
-        return ACTION_NOTHING; /* but for the data file itself */
     if (!has_backing(q) && !holds_space(v))
         return ACTION_NOTHING;
     c->frees = true;
@@ -217,6 +215,17 @@ static int zero_step(struct qcow2 *q, struct qimg_range want, unsigned flags,
     return 0;
 }
 
+/* A raw data file must say so itself, and durably before the tables do. */
+static int zero_raw(struct qcow2 *q, struct qimg_range *want, unsigned flags)
+{
+    if (!(q->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW))
+        return 0;
+    want->len = min_u64(want->len, align_up(want->off + 1, MOST_RAW) - want->off);
+    qcow2_bitmaps_record(q, *want);
+    q->meta->data_unsynced = true;
+    return io_zero(q->image.data_file, *want, flags & WRITE_MAY_UNMAP);
+}
+
 int qcow2_zero(struct image *image, struct qimg_range want, unsigned flags,
                struct write_zeroed *out, struct qimg_error *err)
 {
@@ -226,6 +235,7 @@ int qcow2_zero(struct image *image, struct qimg_range want, unsigned flags,
     assert(want.len > 0 && range_within(want, image->size));
     TRY(write_enter(q, err));
     *out = (struct write_zeroed){ 0 };
+    rc = zero_raw(q, &want, flags);
     for (uint64_t i = 0; rc == 0 && out->len < want.len && i < MOST_CLUSTERS && !enough(q); i++)
         rc = zero_step(q, want, flags, out);
     if (!out->as_data && out->len > 0)
@@ -239,11 +249,7 @@ static int discard_cluster(struct qcow2 *q, uint64_t guest_off, struct qimg_rang
 
     TRY(check_plans(q, guest_off));
     TRY(view_cluster(q, guest_off, &c.view));
-    if (discard_action(q, &c) == ACTION_ENTRY)
-        return apply(q, &c);
-    if (q->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW)
-        punch_data_file(q, &c);
-    return 0;
+    return discard_action(q, &c) == ACTION_ENTRY ? apply(q, &c) : 0;
 }
 
 /* The whole clusters of @want; one that the end of the image cuts is whole. */
