@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "io.h"
+#include "qimg/admin.h"
 
 struct reading {
     struct io_pending pending;
@@ -68,10 +69,6 @@ static int parse_letters(const char *letters, int argc, char **argv, struct read
         rc = parse_letter(letter, r);
     if (rc == 0 && !r->check && !r->whole_pattern)
         rc = -2;
-    if (rc == 0 && r->state) {
-        printf("%s: reading the VM state is not available in this version\n", argv[0]);
-        rc = -1;
-    }
     return rc;
 }
 
@@ -146,6 +143,18 @@ static int show(const struct reading *r)
     return rc;
 }
 
+static int read_bytes(struct io *io, const struct reading *r, struct qimg_error *err)
+{
+    if (r->state) {
+        io_drain(io);
+        return qimg_vm_state_read(io->image, r->off, r->bytes, (size_t)r->len, err);
+    }
+    int rc = within_disk(io, r) ? 0 : -EIO;
+    if (rc == 0 && io->copy_on_read)
+        rc = io_copy_up(io, r->off, r->len);
+    return rc == 0 ? qimg_image_read(io->image, r->off, r->bytes, (size_t)r->len, err) : rc;
+}
+
 /* Reads and shows; then the buffer is gone. */
 static int read_now(struct io *io, struct reading *r, const char *verb)
 {
@@ -154,11 +163,7 @@ static int read_now(struct io *io, struct reading *r, const char *verb)
     if (make_buffer(io, r) < 0)
         return -1;
     clock_gettime(CLOCK_MONOTONIC, &r->began);
-    int rc = within_disk(io, r) ? 0 : -EIO;
-    if (rc == 0 && io->copy_on_read)
-        rc = io_copy_up(io, r->off, r->len);
-    if (rc == 0)
-        rc = qimg_image_read(io->image, r->off, r->bytes, (size_t)r->len, &err);
+    int rc = read_bytes(io, r, &err);
     if (rc < 0) {
         printf("%s failed: %s\n", verb, strerror(-rc));
         if (err.text[0] && io->tool->verbose)

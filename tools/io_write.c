@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "io.h"
+#include "qimg/admin.h"
 
 #define SECTOR 512
 
@@ -204,6 +205,10 @@ static int write_compressed(struct io *io, const struct writing *w, struct qimg_
 static int write_bytes(struct io *io, const struct writing *w, struct qimg_error *err)
 {
     int rc;
+    if (w->state) {
+        io_drain(io);
+        return qimg_vm_state_write(io->image, w->off, w->bytes, (size_t)w->len, err);
+    }
     if (!within_disk(io, w))
         return -EIO;
     if (w->zeroes)
@@ -247,10 +252,6 @@ int io_write(struct io *io, int argc, char **argv)
     }
     if (parse_range(argv + optind, &w) < 0)
         return -1;
-    if (w.state) {
-        printf("%s: writing the VM state is not available in this version\n", argv[0]);
-        return -1;
-    }
     return write_now(io, &w, "write");
 }
 

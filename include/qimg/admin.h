@@ -31,6 +31,16 @@ QIMG_API int qimg_snapshot_apply(struct qimg_image *image, const char *id_or_nam
 QIMG_API int qimg_snapshot_delete(struct qimg_image *image, const char *name,
                                   struct qimg_error *err);
 
+/* --- the state of a virtual machine -----------------------------------------------------------
+ *
+ * Bytes @off to @off + @len of the state that is not a snapshot's yet; it lies behind the disk, in
+ * qcow2 alone. Nothing else is done with the image meanwhile. What was never written is zeros, or
+ * what a longer backing file has there. -ENOTSUP; -EIO and -EFBIG behind what an image can hold. */
+QIMG_API int qimg_vm_state_read(struct qimg_image *image, uint64_t off, void *buf, size_t len,
+                                struct qimg_error *err);
+QIMG_API int qimg_vm_state_write(struct qimg_image *image, uint64_t off, const void *buf,
+                                 size_t len, struct qimg_error *err);
+
 /* --- size ---------------------------------------------------------------------------------------
  */
 

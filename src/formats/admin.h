@@ -72,6 +72,12 @@ struct format_admin_ops {
                   struct qimg_error *err);
 
     int (*amend)(struct image *image, const struct amend_request *request, struct qimg_error *err);
+
+    /* Shows bytes @state of the VM's state as guest bytes from *guest_off on: image->size becomes
+     * larger. The host puts it back when it has read or written them. @room: they are to be
+     * written. -EIO and -EFBIG: there is no such place. */
+    int (*vm_state)(struct image *image, struct qimg_range state, bool room, uint64_t *guest_off,
+                    struct qimg_error *err);
 };
 
 extern const struct format_admin_ops qcow2_admin_ops, raw_admin_ops;

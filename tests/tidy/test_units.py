@@ -108,6 +108,7 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/formats/qcow2/shadow_gather.c": "tests/unit/formats/qcow2/test_snapshot_write.c: lengths",
     "src/formats/qcow2/amend_refcounts.c": "tests/unit/formats/qcow2/test_amend.c",
     "src/formats/qcow2/amend_version.c": "tests/unit/formats/qcow2/test_amend.c",
+    "src/chain/vm_state.c": "tests/compat/test_io_vm_state.py",
     "src/chain/version.c": "a constant; tests/cli/test_package.py compares it",
 }
 

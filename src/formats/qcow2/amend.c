@@ -13,6 +13,7 @@
 #include "head.h"
 #include "resize.h"
 #include "snapshot_write.h"
+#include "vm_state.h"
 
 #define V3_ONLY "compatibility level 1.1 and above (use compat=1.1 or greater)"
 
@@ -145,4 +146,5 @@ const struct format_admin_ops qcow2_admin_ops = {
     .empty = qcow2_empty,
     .resize = qcow2_resize,
     .amend = qcow2_amend,
+    .vm_state = qcow2_vm_state,
 };

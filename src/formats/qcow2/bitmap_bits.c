@@ -42,7 +42,7 @@ struct bitmap_bits *bitmap_bits_new(const struct qcow2 *q, unsigned granularity_
     bits->file = q->image.file;
     bits->granularity_bits = granularity_bits;
     bits->piece_len = q->image.cluster_size;
-    bits->size = q->image.size;
+    bits->size = align_down(q->header.size, 512); /* a VM state makes the image longer */
     bits->count = bit_count(bits->size, granularity_bits);
     bits->piece_count = (uint32_t)piece_count(bits->count, bits->piece_len);
     bits->pieces = calloc(bits->piece_count + 1, sizeof(*bits->pieces));
