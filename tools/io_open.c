@@ -165,7 +165,7 @@ static int open_as(struct io *io, struct io_opened *opened, const char *shown)
     }
     if (why) {
         tool_fail(io->tool, "can't open%s%s: %s", shown ? " device " : "", shown ? shown : "", why);
-        tool_print_hint(&err);
+        tool_print_hint(io->tool, &err);
         opened_free(opened);
         return -1;
     }

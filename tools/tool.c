@@ -75,16 +75,18 @@ static void say_lines(const char *lines)
     free(copy);
 }
 
-void tool_print_hint(const struct qimg_error *err)
+void tool_print_hint(const struct tool *tool, const struct qimg_error *err)
 {
     if (err->hint[0])
         say_lines(err->hint);
+    if (err->advice[0] && !tool->as_qemu)
+        say_lines(err->advice);
 }
 
 int tool_fail_error(const struct tool *tool, const char *where, const struct qimg_error *err)
 {
     tool_fail(tool, "%s%s", where, err->text);
-    tool_print_hint(err);
+    tool_print_hint(tool, err);
     return EXIT_FAILED;
 }
 

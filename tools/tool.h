@@ -56,8 +56,8 @@ int tool_try_help(const struct tool *tool);
 /* Prints what the library says, with its hints. @where "" or "image.qcow2: ". */
 int tool_fail_error(const struct tool *tool, const char *where, const struct qimg_error *err);
 
-/* The hints alone, a line each. */
-void tool_print_hint(const struct qimg_error *err);
+/* The hints alone, a line each, and under our own name the advice. */
+void tool_print_hint(const struct tool *tool, const struct qimg_error *err);
 
 /* A line of advice that qemu-img does not give: only under our own name, and on a terminal. */
 void tool_advise(const struct tool *tool, const char *fmt, ...) TOOL_PRINTF(2, 3);

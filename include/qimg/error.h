@@ -14,13 +14,15 @@
 extern "C" {
 #endif
 
-#define QIMG_ERROR_TEXT 4096
-#define QIMG_ERROR_HINT 2048
+#define QIMG_ERROR_TEXT   4096
+#define QIMG_ERROR_HINT   2048
+#define QIMG_ERROR_ADVICE 256
 
 struct qimg_error {
-    int code;                     /* positive errno; 0 = no error so far */
-    char text[QIMG_ERROR_TEXT];   /* one line, outermost place first, no full stop, no newline */
-    char hint[QIMG_ERROR_HINT];   /* what to do next, may hold several lines; "" = nothing */
+    int code;                       /* positive errno; 0 = no error so far */
+    char text[QIMG_ERROR_TEXT];     /* one line, outermost place first, no full stop, no newline */
+    char hint[QIMG_ERROR_HINT];     /* what to do next, may hold several lines; "" = nothing */
+    char advice[QIMG_ERROR_ADVICE]; /* one line more that QEMU does not have; "" = nothing */
 };
 
 /* An error object ready for use; only the bytes that matter are touched. */
@@ -29,6 +31,7 @@ static inline void qimg_error_clear(struct qimg_error *err)
     err->code = 0;
     err->text[0] = '\0';
     err->hint[0] = '\0';
+    err->advice[0] = '\0';
 }
 
 #ifdef __cplusplus

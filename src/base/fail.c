@@ -15,6 +15,7 @@ static void set_text(struct qimg_error *err, int code, const char *fmt, va_list 
     assert(code > 0);
     err->code = code;
     err->hint[0] = '\0';
+    err->advice[0] = '\0';
     (void)vsnprintf(err->text, sizeof(err->text), fmt, args);
 }
 
@@ -75,6 +76,16 @@ int qimg_hint(struct qimg_error *err, const char *fmt, ...)
         err->hint[used++] = '\n';
     va_start(args, fmt);
     (void)vsnprintf(err->hint + used, sizeof(err->hint) - used, fmt, args);
+    va_end(args);
+    return -err->code;
+}
+
+int qimg_advise(struct qimg_error *err, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(err->advice, sizeof(err->advice), fmt, args);
     va_end(args);
     return -err->code;
 }

@@ -26,7 +26,7 @@
             return try_rc_;     \
     } while (0)
 
-/* Fills @err (code, text; the hint is cleared) and returns -code. @code is a positive errno. */
+/* Fills @err (code, text; hint and advice are cleared); returns -code. @code is a positive errno. */
 int qimg_fail(struct qimg_error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* The same with ": strerror(code)" behind the text. */
@@ -37,6 +37,9 @@ int qimg_within(struct qimg_error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Adds a line to the hint; returns -err->code. */
 int qimg_hint(struct qimg_error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Sets the advice; returns -err->code. */
+int qimg_advise(struct qimg_error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Out of memory, said without allocating. */
 int qimg_fail_memory(struct qimg_error *err);

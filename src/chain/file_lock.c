@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "file_lock.h"
 
+#include <stdlib.h>
+
+#include "cleanup.h"
+#include "lock_holder.h"
+
 static const char *permission_name(enum io_permission permission)
 {
     switch (permission) {
@@ -30,5 +35,7 @@ int file_lock(struct io_file *file, const char *name, struct io_lock want, struc
     else
         (void)qimg_fail(err, EAGAIN, "Failed to get %s\"%s\" lock",
                         conflict.shared ? "shared " : "", permission_name(conflict.permission));
-    return qimg_hint(err, "Is another process using the image [%s]?", name);
+    (void)qimg_hint(err, "Is another process using the image [%s]?", name);
+    AUTO_FREE char *holder = lock_holder(file, conflict.held);
+    return holder ? qimg_advise(err, "It is held by %s", holder) : -EAGAIN;
 }

@@ -8,7 +8,7 @@
 #include "io.h"
 
 /* 0; or -EAGAIN with `Failed to get "write" lock` and the hint that asks for another user of
- * @name; or what the system said. */
+ * @name, and the advice that names who holds it; or what the system said. */
 MUST_CHECK int file_lock(struct io_file *file, const char *name, struct io_lock want,
                          struct qimg_error *err);
 

@@ -6,18 +6,16 @@
  */
 #include "writers.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "str.h"
+#include "proc.h"
 #include "vec.h"
 
 #define WRITE_BYTE 101 /* held while permission "write" is in use */
@@ -37,67 +35,14 @@ struct writers {
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-static void cleanup_dir(DIR *const *dir)
+static int add_open_file(void *user, struct proc_file open)
 {
-    if (*dir)
-        (void)closedir(*dir);
-}
-
-static void cleanup_stream(FILE *const *file)
-{
-    if (*file)
-        (void)fclose(*file);
-}
-
-/* A name of digits alone as a number, else NOBODY. */
-static int number_of(const char *name)
-{
-    char *end;
-    const long value = strtol(name, &end, 10);
-    return *name >= '0' && *name <= '9' && *end == '\0' && value <= INT32_MAX ? (int)value : NOBODY;
-}
-
-static int add_open_file(struct holder_vec *out, int fds, const char *name, int pid)
-{
-    struct stat st;
-    const int fd = number_of(name);
-    if (fd == NOBODY || fstatat(fds, name, &st, 0) < 0)
-        return 0;
-    const bool device = S_ISBLK(st.st_mode);
-    if (!device && !S_ISREG(st.st_mode))
-        return 0;
-    return holder_vec_push(out, (struct holder){ .device = device ? UINT64_MAX : st.st_dev,
-                                                 .inode = device ? st.st_rdev : st.st_ino,
-                                                 .pid = pid,
-                                                 .fd = fd });
-}
-
-static int add_process(struct holder_vec *out, int proc, const char *name)
-{
-    char path[64];
-    const struct dirent *entry;
-    const int pid = number_of(name);
-    if (pid == NOBODY || pid == getpid())
-        return 0;
-    (void)snprintf(path, sizeof(path), "%d/fd", pid);
-    const int fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO(cleanup_dir) DIR *fds = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!fds)
-        return 0; /* gone, or somebody else's */
-    while ((entry = readdir(fds)))
-        TRY(add_open_file(out, dirfd(fds), entry->d_name, pid));
-    return 0;
-}
-
-static int add_processes(struct holder_vec *out)
-{
-    const struct dirent *entry;
-    AUTO(cleanup_dir) DIR *proc = opendir("/proc");
-    if (!proc)
-        return 0;
-    while ((entry = readdir(proc)))
-        TRY(add_process(out, dirfd(proc), entry->d_name));
-    return 0;
+    const bool device = S_ISBLK(open.st->st_mode);
+    return holder_vec_push(user,
+                           (struct holder){ .device = device ? UINT64_MAX : open.st->st_dev,
+                                            .inode = device ? open.st->st_rdev : open.st->st_ino,
+                                            .pid = open.pid,
+                                            .fd = open.fd });
 }
 
 /* "1: OFDLCK  ADVISORY  READ -1 fd:00:1234 101 101" */
@@ -122,7 +67,7 @@ static int add_lock(struct holder_vec *out, const char *line)
 
 static int add_locks(struct holder_vec *out)
 {
-    AUTO(cleanup_stream) FILE *locks = fopen("/proc/locks", "re");
+    AUTO(proc_close) FILE *locks = fopen("/proc/locks", "re");
     char line[256];
     if (!locks)
         return 0;
@@ -142,7 +87,7 @@ static int by_file(const void *a, const void *b)
 int writers_new(struct writers **out)
 {
     struct writers *writers = calloc(1, sizeof(*writers));
-    int rc = writers ? add_processes(&writers->holders) : -ENOMEM;
+    int rc = writers ? proc_each_file(add_open_file, &writers->holders) : -ENOMEM;
     if (rc == 0)
         rc = add_locks(&writers->holders);
     if (rc < 0) {
@@ -168,25 +113,13 @@ void writers_free(struct writers *writers)
 /* Is that file of that process still open, and for writing? */
 static bool writes(const struct holder *holder)
 {
-    char path[64], line[128];
+    char line[128];
     unsigned flags = O_RDONLY;
-    (void)snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", holder->pid, holder->fd);
-    AUTO(cleanup_stream) FILE *info = fopen(path, "re");
+    AUTO(proc_close) FILE *info = proc_file_info(holder->pid, holder->fd);
     while (info && fgets(line, sizeof(line), info))
         if (sscanf(line, "flags: %o", &flags) == 1)
             break;
     return (flags & O_ACCMODE) != O_RDONLY;
-}
-
-static char *name_process(int pid)
-{
-    char path[64], name[64] = "";
-    (void)snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-    AUTO(cleanup_stream) FILE *comm = fopen(path, "re");
-    if (!comm || !fgets(name, sizeof(name), comm))
-        return str_format("process %d", pid);
-    name[strcspn(name, "\n")] = '\0';
-    return str_format("%s (process %d)", name, pid);
 }
 
 static const struct holder *first_of(const struct writers *writers,
@@ -223,6 +156,6 @@ int writers_find(const struct writers *writers, const struct qimg_chain_file *fi
     if (!found)
         return 0;
     *out = found->pid == NOBODY ? strdup("a process that only root may look into")
-                                : name_process(found->pid);
+                                : proc_name(found->pid);
     return *out ? 0 : -ENOMEM;
 }

@@ -64,6 +64,7 @@ struct io_lock_conflict {
     bool shared;   /* false: we use it and somebody denies it; true: we deny it, somebody uses it */
     unsigned byte; /* not 0: somebody holds an exclusive lock on this very byte, so that ours could
                     * not be taken (Failed to lock byte N) */
+    unsigned held; /* the byte that somebody holds */
 };
 
 /* --- files ------------------------------------------------------------------------------ */

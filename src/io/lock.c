@@ -41,7 +41,8 @@ static int take_bytes(int fd, unsigned base, uint8_t bits, struct io_lock_confli
         if (rc == -EAGAIN || rc == -EACCES) {
             *conflict = (struct io_lock_conflict){ .permission = (enum io_permission)(1u << i),
                                                    .shared = base == BYTE_DENIES,
-                                                   .byte = base + i };
+                                                   .byte = base + i,
+                                                   .held = base + i };
             return -EAGAIN;
         }
         if (rc < 0)
@@ -66,7 +67,8 @@ static int test_bytes(int fd, unsigned base, uint8_t bits, struct io_lock_confli
         const int rc = test_byte(fd, base + i);
         if (rc == -EAGAIN)
             *conflict = (struct io_lock_conflict){ .permission = (enum io_permission)(1u << i),
-                                                   .shared = base == BYTE_USES };
+                                                   .shared = base == BYTE_USES,
+                                                   .held = base + i };
         TRY(rc);
     }
     return 0;
