@@ -28,7 +28,7 @@ static int ask(struct qimg_image *image, backing_op op, const char *name, const 
     const int rc = op(image->layers[0].image, none ? NULL : name, none ? NULL : format, err);
     if (rc == 0)
         return 0;
-    if (rc == -ENOSPC)
+    if (rc == -ENOSPC && op == image->layers[0].image->ops->backing_fits)
         return refuse(err, ENOSPC, shown, "No space left in the file header");
     return qimg_within(err, "Could not change the backing file to '%s'", shown);
 }
@@ -42,5 +42,7 @@ int backing_check(struct qimg_image *image, const char *backing_name, const char
 int qimg_image_set_backing(struct qimg_image *image, const char *backing_name,
                            const char *backing_format, struct qimg_error *err)
 {
+    /* Later, it is the disk that is full. */
+    TRY(backing_check(image, backing_name, backing_format, err));
     return ask(image, image->layers[0].image->ops->set_backing, backing_name, backing_format, err);
 }

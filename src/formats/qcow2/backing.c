@@ -167,8 +167,10 @@ int qcow2_seal(struct image *image, const struct backing_seal *seal, struct qimg
         return qimg_fail(err, -rc, "%s", strerror(-rc));
     if (seal->fingerprint && !qemu_has_room(q, seal))
         return refuse_room(-ENOSPC, err);
-    if (!seal->dry_run)
-        return refuse_room(change_head(&head, q, seal->fingerprint != NULL, err), err);
+    if (!seal->dry_run) {
+        rc = change_head(&head, q, seal->fingerprint != NULL, err);
+        return head.flips ? rc : refuse_room(rc, err); /* else it is the disk that is full */
+    }
     rc = qcow2_head_plan(&head);
     if (rc == 0 && seal->fingerprint && !head.flips)
         rc = -ENOSPC;

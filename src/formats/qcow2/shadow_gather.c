@@ -173,7 +173,12 @@ int shadow_gather(struct qcow2 *q, uint64_t floor, struct qimg_error *err)
     const int rc = gather(&g, q);
     const bool flipped = g.s.flipped;
     shadow_end(&g.s);
-    if (rc < 0)
-        return flipped ? qimg_fail_errno(err, -rc, "Could not update the image header") : 0;
+    if (rc < 0 && flipped)
+        return qimg_fail_errno(err, -rc, "Could not update the image header");
+    if (rc < 0) {
+        /* What it was for is durable; but a disk that fails is not passed over. */
+        const int lost = io_sync(q->image.file);
+        return lost < 0 ? qimg_fail_errno(err, -lost, "It was done, but the disk failed then") : 0;
+    }
     return qcow2_reload(q, err);
 }
