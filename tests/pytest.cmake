@@ -27,8 +27,10 @@ PYTHONDONTWRITEBYTECODE=1"
     endforeach()
 endif()
 
-# For crashes of commands that work on several files: no dependency of anything.
-add_library(kill_at MODULE support_bin/kill_at.c)
-set_target_properties(kill_at PROPERTIES PREFIX "" C_VISIBILITY_PRESET default)
-target_compile_definitions(kill_at PRIVATE _GNU_SOURCE)
-target_link_libraries(kill_at PRIVATE ${CMAKE_DL_LIBS})
+# For crashes and faults of commands on real files: no dependency of anything.
+foreach(name kill_at fail_at)
+    add_library(${name} MODULE support_bin/${name}.c)
+    set_target_properties(${name} PROPERTIES PREFIX "" C_VISIBILITY_PRESET default)
+    target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+    target_link_libraries(${name} PRIVATE ${CMAKE_DL_LIBS})
+endforeach()

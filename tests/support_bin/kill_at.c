@@ -35,5 +35,7 @@ COUNTED(int, renameat2, (int a, const char *from, int b, const char *to, unsigne
         (a, from, b, to, flags))
 COUNTED(int, fsync, (int fd), (fd))
 COUNTED(int, fdatasync, (int fd), (fd))
+COUNTED(int, ftruncate, (int fd, off_t len), (fd, len))
+COUNTED(int, fallocate, (int fd, int mode, off_t off, off_t len), (fd, mode, off, len))
 COUNTED(ssize_t, write, (int fd, const void *bytes, size_t len), (fd, bytes, len))
 COUNTED(ssize_t, pwritev, (int fd, const struct iovec *iov, int n, off_t off), (fd, iov, n, off))
