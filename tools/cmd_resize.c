@@ -2,7 +2,9 @@
  *
  * resize: give the disk of an image another size.
  */
+#include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "args.h"
@@ -10,7 +12,7 @@
 #include "opt.h"
 
 struct resize_args {
-    const char *format, *preallocation;
+    const char *file, *format, *preallocation;
     bool image_opts, shrink, quiet;
     enum progress_style progress_style;
 };
@@ -65,6 +67,14 @@ static int new_size(const struct tool *tool, uint64_t now, struct change change,
     return EXIT_DONE;
 }
 
+/* qemu-img takes the right to resize when it opens the image, the library when it resizes. */
+static void say_at_opening(struct qimg_error *err, const char *name)
+{
+    struct qimg_error bare = *err;
+    (void)snprintf(err->text, sizeof(err->text), "Could not open '%s': %.*s", name,
+                   QIMG_ERROR_TEXT / 2, bare.text);
+}
+
 static int resize_image(struct tool *tool, const struct resize_args *args, struct change change,
                         struct qimg_image *image, struct job *job)
 {
@@ -87,6 +97,8 @@ static int resize_image(struct tool *tool, const struct resize_args *args, struc
             puts("Image resized.");
         return EXIT_DONE;
     }
+    if (err.code == EAGAIN)
+        say_at_opening(&err, args->file);
     job_fail(job, &err, "the image is as it was before");
     if (loses && !options.preallocation)
         tool_warn(tool, "Shrinking an image will delete all data beyond the shrunken image's end. "
@@ -95,8 +107,7 @@ static int resize_image(struct tool *tool, const struct resize_args *args, struc
     return EXIT_FAILED;
 }
 
-static int resize(struct tool *tool, const struct resize_args *args, const char *file,
-                  struct change change)
+static int resize(struct tool *tool, const struct resize_args *args, struct change change)
 {
     struct qimg_context *context;
     struct qimg_image *image;
@@ -107,7 +118,7 @@ static int resize(struct tool *tool, const struct resize_args *args, const char 
     };
     if (tool_context(tool, &context))
         return EXIT_FAILED;
-    int code = args_open(tool, context, file, &options, &image);
+    int code = args_open(tool, context, args->file, &options, &image);
     if (code == EXIT_DONE) {
         struct job job;
         job_begin(&job, tool,
@@ -153,5 +164,6 @@ int cmd_resize(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "Expecting image file name and size");
     if (parse_change(tool, negative ? negative : argv[optind + 1], &change))
         return EXIT_FAILED;
-    return resize(tool, &args, argv[optind], change);
+    args.file = argv[optind];
+    return resize(tool, &args, change);
 }

@@ -62,7 +62,7 @@ struct qimg_resize_options {
     void *user;
 };
 
-/* What is added reads as zeros, whatever lies below. */
+/* What is added reads as zeros, whatever lies below. -EAGAIN: somebody relies on the size. */
 QIMG_API int qimg_image_resize(struct qimg_image *image, const struct qimg_resize_options *options,
                                struct qimg_error *err);
 

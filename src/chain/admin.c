@@ -13,6 +13,7 @@
 #include "chain_admin.h"
 #include "checked.h"
 #include "map.h"
+#include "open.h"
 #include "qimg/admin.h"
 #include "writing.h"
 
@@ -141,6 +142,16 @@ static int check_resize(const struct qimg_image *image, const struct qimg_resize
     return chain_check_size(options->size, err);
 }
 
+/* Who writes a raw image may have others write to it too, but nobody may rely on its size then. */
+static int lock_size(struct qimg_image *image, enum lock_use use, struct qimg_error *err)
+{
+    const struct layer *top = &image->layers[0];
+
+    if (strcmp(top->image->ops->name, "raw") != 0)
+        return 0;
+    return lock_file(top->image->file, LOCK_RAW, use, top->path, err);
+}
+
 int qimg_image_resize(struct qimg_image *image, const struct qimg_resize_options *options,
                       struct qimg_error *err)
 {
@@ -151,11 +162,14 @@ int qimg_image_resize(struct qimg_image *image, const struct qimg_resize_options
     TRY(check_resize(image, options, err));
     if (!admin || !admin->resize)
         return qimg_fail(err, ENOTSUP, "Image format driver does not support resize");
+    TRY(lock_size(image, LOCK_RESIZE, err));
     struct resize_request request = chain_resize_request(image, options->size);
     request.preallocation = (enum preallocation)options->preallocation;
     request.progress = options->progress;
     request.progress_user = options->user;
     const int rc = admin->resize(top, &request, err);
     chain_admin_end(image);
+    struct qimg_error ignored;
+    (void)!lock_size(image, LOCK_WRITE, &ignored); /* dropping locks never fails */
     return rc;
 }

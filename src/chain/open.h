@@ -10,7 +10,15 @@
 #include "resolve.h"
 
 /* What an opener does with a file; with the kind of the file this decides its locks. */
-enum lock_use { LOCK_INFO, LOCK_READ, LOCK_SOURCE, LOCK_WRITE, LOCK_INFO_FORCED, LOCK_FORCED };
+enum lock_use {
+    LOCK_INFO,
+    LOCK_READ,
+    LOCK_SOURCE,
+    LOCK_WRITE,
+    LOCK_RESIZE,
+    LOCK_INFO_FORCED,
+    LOCK_FORCED
+};
 enum lock_kind { LOCK_FORMAT, LOCK_RAW, LOCK_DATA_FILE };
 
 /* The use that @options ask for. */
