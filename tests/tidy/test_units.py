@@ -74,6 +74,7 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/chain/map_tables.c": "tests/unit/chain/test_map.c: loading is what a first look-up does",
     "src/chain/open_layer.c": "tests/unit/chain/test_open.c",
     "src/chain/open_lock.c": "tests/unit/chain/test_open.c, tests/compat/test_locks.py",
+    "src/chain/proc.c": "tests/unit/chain/test_lock_holder.c, tests/cli/test_chain_verify.py",
     "src/chain/pull.c": "tests/unit/chain/test_rebase.c, tests/compat/test_rebase_safe.py",
     "src/chain/pull_differ.c": "tests/unit/chain/test_rebase.c, tests/compat/test_rebase_safe.py",
     "src/chain/pull_plan.c": "tests/unit/chain/test_rebase.c, tests/compat/test_rebase_safe.py",

@@ -38,7 +38,10 @@ Test(fail, hints_are_lines_and_a_new_failure_forgets_them)
     qimg_hint(&err, "first");
     qimg_hint(&err, "second %d", 2);
     cr_expect_str_eq(err.hint, "first\nsecond 2");
+    cr_expect_eq(qimg_advise(&err, "it is %s", "taken"), -EPERM);
+    cr_expect_str_eq(err.advice, "it is taken");
     qimg_fail_errno(&err, ENOENT, "x");
     cr_expect_str_eq(err.hint, "");
+    cr_expect_str_eq(err.advice, "");
     cr_expect_str_eq(err.text, "x: No such file or directory");
 }
