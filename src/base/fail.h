@@ -26,7 +26,7 @@
             return try_rc_;     \
     } while (0)
 
-/* Fills @err (code, text; hint and advice are cleared); returns -code. @code is a positive errno. */
+/* Fills @err (code, text; hint and advice are cleared) and returns -code; @code > 0. */
 int qimg_fail(struct qimg_error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* The same with ": strerror(code)" behind the text. */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that fail under a command: each call of each kind in turn, as the kernel would have it fail.
+"""Files that fail under a command: each call of each kind in turn, as the kernel would fail it.
 A failure is told and is exit 1; nothing is lost; what came of it is cleaned up or can be mended."""
 import errno
 import os

@@ -19,7 +19,8 @@ ELSEWHERE = ("mv", "fix")
 # Makes a small file system of its own that nobody else sees, runs the command there, and brings
 # back what it left.
 SCRIPT = """
-mount -t tmpfs -o size="$SIZE" none "$PLACE" && cp -a "$HOME_OF/." "$PLACE" && cd "$PLACE" || exit 99
+mount -t tmpfs -o size="$SIZE" none "$PLACE" && cp -a "$HOME_OF/." "$PLACE" || exit 99
+cd "$PLACE" || exit 99
 "$QIMG" "$@"
 code=$?
 cd / && rm -rf "$WORK" && mkdir "$WORK" && cp -a "$PLACE/." "$WORK" || exit 98
@@ -32,8 +33,8 @@ def may_mount():
                           capture_output=True, check=False).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not may_mount(), reason="no file systems of one's own here: unshare "
-                                                        "-Urm mount is refused")
+pytestmark = pytest.mark.skipif(
+    not may_mount(), reason="no file systems of one's own here: unshare -Urm mount is refused")
 
 
 @pytest.fixture(scope="module")

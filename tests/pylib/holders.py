@@ -10,7 +10,7 @@ import time
 
 from pylib import run
 
-# What each role asks of qemu-io; of the daemon, how it opens the file, and how the guest may use it.
+# What each role asks of qemu-io; of the daemon, how it opens the file, and what the guest may do.
 OPTIONS = {"reader": ("-r",), "writer": (), "forced reader": ("-r", "-U")}
 NODES = {"reader": (",read-only=on", ""), "writer": ("", ",writable=on"),
          "forced reader": (",read-only=on,force-share=on", "")}
