@@ -20,7 +20,7 @@ static uint64_t uncached(struct io_file *file)
 
 Test(uncache, the_page_cache_has_nothing_of_the_file_afterwards)
 {
-    for (size_t i = 0; i < engine_case_count; i++) {
+    for (size_t i = 0; i < engine_case_count(); i++) {
         const struct engine_case *c = &engine_cases[i];
         uint8_t *bytes = malloc(LEN), *again = malloc(LEN);
         struct statfs fs;
