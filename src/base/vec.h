@@ -17,40 +17,43 @@
 
 #include "fail.h"
 
-#define DEFINE_VEC(name, type)                                                          \
-    struct name {                                                                       \
-        type *items;                                                                    \
-        size_t count, room;                                                             \
-    };                                                                                  \
-    /* Makes room for @more further items without changing count. */                    \
-    MUST_CHECK static inline int name##_reserve(struct name *v, size_t more)            \
-    {                                                                                   \
-        if (more <= v->room - v->count)                                                 \
-            return 0;                                                                   \
-        size_t room = v->room ? v->room : 8;                                            \
-        while (room - v->count < more) {                                                \
-            if (room > SIZE_MAX / sizeof(type) / 2)                                     \
-                return -ENOMEM;                                                         \
-            room *= 2;                                                                  \
-        }                                                                               \
-        type *items = (type *)reallocarray(v->items, room, sizeof(type));               \
-        if (!items)                                                                     \
-            return -ENOMEM;                                                             \
-        v->items = items;                                                               \
-        v->room = room;                                                                 \
-        return 0;                                                                       \
-    }                                                                                   \
-    MUST_CHECK static inline int name##_push(struct name *v, type item)                 \
-    {                                                                                   \
-        if (name##_reserve(v, 1) < 0)                                                   \
-            return -ENOMEM;                                                             \
-        v->items[v->count++] = item;                                                    \
-        return 0;                                                                       \
-    }                                                                                   \
-    static inline void name##_release(struct name *v)                                   \
-    {                                                                                   \
-        free(v->items);                                                                 \
-        *v = (struct name){ 0 };                                                        \
+/* Not every file that defines one calls all of it; clang complains of that where gcc does not. */
+#define VEC_FN __attribute__((unused)) static inline
+
+#define DEFINE_VEC(name, type) \
+    struct name { \
+        type *items; \
+        size_t count, room; \
+    }; \
+    /* Makes room for @more further items without changing count. */ \
+    MUST_CHECK VEC_FN int name##_reserve(struct name *v, size_t more) \
+    { \
+        if (more <= v->room - v->count) \
+            return 0; \
+        size_t room = v->room ? v->room : 8; \
+        while (room - v->count < more) { \
+            if (room > SIZE_MAX / sizeof(type) / 2) \
+                return -ENOMEM; \
+            room *= 2; \
+        } \
+        type *items = (type *)reallocarray(v->items, room, sizeof(type)); \
+        if (!items) \
+            return -ENOMEM; \
+        v->items = items; \
+        v->room = room; \
+        return 0; \
+    } \
+    MUST_CHECK VEC_FN int name##_push(struct name *v, type item) \
+    { \
+        if (name##_reserve(v, 1) < 0) \
+            return -ENOMEM; \
+        v->items[v->count++] = item; \
+        return 0; \
+    } \
+    VEC_FN void name##_release(struct name *v) \
+    { \
+        free(v->items); \
+        *v = (struct name){ 0 }; \
     }
 
 #endif

@@ -187,7 +187,7 @@ static int lay_out(struct write_piece *piece, uint8_t **head_bytes, uint8_t **ta
     }
     uint8_t *at_middle = one ? piece->edges + head : (uint8_t *)(uintptr_t)middle;
     *head_bytes = piece->edges;
-    *tail_bytes = one ? at_middle + len : piece->edges + head;
+    *tail_bytes = one ? at_middle + len : piece->edges ? piece->edges + head : NULL;
     if (one && middle)
         memcpy(at_middle, middle, len);
     else if (one)
