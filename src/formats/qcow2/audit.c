@@ -246,6 +246,15 @@ static int audit_header(struct audit *a, struct qimg_error *err)
     return 1;
 }
 
+/* An image that is opened as for check may claim any number of them. */
+static int load_snapshots(struct qcow2 *q, struct qimg_error *err)
+{
+    const struct qcow2_table_claim claim = qcow2_snapshots_claim(&q->header);
+
+    TRY(qcow2_table_check(&claim, q->header.cluster_bits, err));
+    return qcow2_snapshots_load(q, err);
+}
+
 /* Opened as for check, which tolerates what its own walk is to tell. */
 static int audit_inside(const struct audit *a, struct qimg_error *err)
 {
@@ -263,7 +272,7 @@ static int audit_inside(const struct audit *a, struct qimg_error *err)
     }
     struct qcow2 *q = qcow2_of(image);
     int rc = 0;
-    if (qcow2_snapshots_load(q, &why) < 0)
+    if (load_snapshots(q, &why) < 0)
         tell_error(a, "snapshots-corrupt", &why);
     audit_snapshots(a, q);
     rc = qcow2_audit_tables(q, a->request, a->facts, err);

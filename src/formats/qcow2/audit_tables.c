@@ -3,10 +3,11 @@
  * A walk over all tables of a stranger's image: are they inside the file, do they overlap, where
  * does the last byte lie that they speak of, and what would reading the whole disk cost?
  *
- * Bounds, whatever the file says: (1) a table is read once however many entries point at it, and
- * counted as often as they do; (2) bytes read are under max_table_bytes; (3) remembered are at most
- * max_tables places, and a bit for each cluster of the file, under max_map_bytes. What passes one
- * of them is "cost-tables", and the walk ends there.
+ * Bounds, whatever the file says: (1) an L2 table is read once however many entries point at it,
+ * and counted as often as they do; (2) bytes read are under max_table_bytes, and no more than the
+ * file has: tables of which there are more overlap; (3) remembered are at most max_tables places,
+ * and a bit for each cluster of the file, under max_map_bytes. What passes one of them is
+ * "cost-tables", and the walk ends there.
  *
  * Problems of one kind are told once, the first one with its words and how many there are.
  */
@@ -95,16 +96,21 @@ static uint64_t file_size(const struct walk *w)
 
 static bool may_read(struct walk *w, uint64_t len)
 {
-    if (len > w->request->max_table_bytes - w->bytes_read) {
-        if (!w->too_much)
-            audit_tell(w->request, "cost-tables", NULL,
-                       "its tables are longer than the %" PRIu64 " bytes that may be read of them",
-                       w->request->max_table_bytes);
-        w->too_much = true;
-        return false;
+    const uint64_t most = w->request->max_table_bytes, file = file_size(w) + cluster_size(w);
+
+    if (len <= min_u64(most, file) - w->bytes_read) {
+        w->bytes_read += len;
+        return true;
     }
-    w->bytes_read += len;
-    return true;
+    if (!w->too_much && most <= file)
+        audit_tell(w->request, "cost-tables", NULL,
+                   "its tables are longer than the %" PRIu64 " bytes that may be read of them",
+                   most);
+    else if (!w->too_much)
+        audit_tell(w->request, "cost-tables", NULL,
+                   "its tables are longer than the whole file (%" PRIu64 " bytes)", file_size(w));
+    w->too_much = true;
+    return false;
 }
 
 static bool may_keep(struct walk *w, size_t count)

@@ -113,14 +113,23 @@ int qcow2_table_begins_inside(const char *name, struct qimg_range table, uint64_
                      name, table.off, file_size);
 }
 
+struct qcow2_table_claim qcow2_snapshots_claim(const struct qcow2_header *h)
+{
+    return (struct qcow2_table_claim){ .name = "Snapshot table",
+                                       .off = h->snapshots_off,
+                                       .count = h->snapshot_count,
+                                       .entry_len = QCOW2_SNAPSHOT_BYTES,
+                                       .max_bytes =
+                                           (uint64_t)QCOW2_SNAPSHOT_BYTES * LIMIT_QCOW2_SNAPSHOTS };
+}
+
 /* The tables that the header places itself; refcounts before snapshots before L1, as QEMU. */
 static int check_tables(const struct qcow2_header *h, uint64_t file_size, struct qimg_error *err)
 {
     const struct qcow2_table_claim claims[] = {
         { "Reference count table", h->reftable_off, h->reftable_clusters,
           (uint32_t)1 << h->cluster_bits, LIMIT_QCOW2_REFTABLE_BYTES },
-        { "Snapshot table", h->snapshots_off, h->snapshot_count, QCOW2_SNAPSHOT_BYTES,
-          (uint64_t)QCOW2_SNAPSHOT_BYTES * LIMIT_QCOW2_SNAPSHOTS },
+        qcow2_snapshots_claim(h),
         { "Active L1 table", h->l1_off, h->l1_count, QCOW2_L1_ENTRY_BYTES, LIMIT_QCOW2_L1_BYTES },
     };
 

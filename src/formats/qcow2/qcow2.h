@@ -147,6 +147,9 @@ struct qcow2_table_claim {
 MUST_CHECK int qcow2_table_check(const struct qcow2_table_claim *claim, unsigned cluster_bits,
                                  struct qimg_error *err);
 
+/* What the header says of its snapshot table, each entry as short as can be. */
+struct qcow2_table_claim qcow2_snapshots_claim(const struct qcow2_header *header);
+
 /* Does a table that has @len > 0 bytes begin inside the file? */
 MUST_CHECK int qcow2_table_begins_inside(const char *name, struct qimg_range table,
                                          uint64_t file_size, struct qimg_error *err);
