@@ -60,10 +60,11 @@ static int refer_one(struct check *c, uint64_t cluster, struct place place)
 {
     const uint64_t count = counts_get(&c->mem, cluster);
 
-    if (count == c->refcount_max) {
+    if (count >= c->refcount_max) {
         REPORT(c, COUNT_OVERFLOW, place, false, cluster << c->q->header.cluster_bits);
         c->res->corruptions++;
-        return 0;
+        if (!c->only_looks) /* else it must be seen who shares what, however many they are */
+            return 0;
     }
     return counts_set(&c->mem, cluster, count + 1);
 }

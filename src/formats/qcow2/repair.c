@@ -103,6 +103,29 @@ static int links_to(struct check *c, uint64_t cluster, uint64_t *n)
     return 0;
 }
 
+/* Of a table that passed the end of the file no reference was counted: what else lies in it cannot
+ * be told. */
+static bool is_l1_within(const struct check *c, uint64_t off, uint32_t count, uint64_t cluster)
+{
+    const unsigned bits = c->q->header.cluster_bits;
+    const struct qimg_range table = { off, (uint64_t)count * QCOW2_L1_ENTRY_BYTES };
+    const struct qimg_range one = { cluster << bits, qcow2_cluster_size(c->q) };
+
+    return !meet(one, table.off, table.len) || range_within(table, c->before.length << bits);
+}
+
+static bool are_l1_within(const struct check *c, uint64_t cluster)
+{
+    const struct qcow2_header *h = &c->q->header;
+    bool within = is_l1_within(c, h->l1_off, h->l1_count, cluster);
+
+    for (size_t i = 0; i < c->snapshots.count; i++) {
+        const struct check_snapshot *s = &c->snapshots.items[i];
+        within &= !check_walks_snapshot(c, s) || is_l1_within(c, s->l1_off, s->l1_count, cluster);
+    }
+    return within;
+}
+
 /* Every reference to a table's cluster must be a link to that table. */
 static bool is_only_table(struct check *c, uint64_t cluster, enum repair_kind kind)
 {
@@ -110,6 +133,8 @@ static bool is_only_table(struct check *c, uint64_t cluster, enum repair_kind ki
     uint64_t links = 1;
 
     if (kind == REPAIR_L2 && links_to(c, cluster, &links) < 0)
+        return false;
+    if (kind == REPAIR_L1 && !are_l1_within(c, cluster))
         return false;
     return count == links;
 }
