@@ -272,7 +272,8 @@ static char *display_of(const struct location *place)
         str_puts(&text, "\"backing\": null, ");
     if (place->raw_offset)
         put_json_number(&text, "offset", place->raw_offset, place->offset_as_text);
-    str_printf(&text, "\"driver\": \"%s\", ", place->format ? place->format : "raw");
+    if (place->format)
+        str_printf(&text, "\"driver\": \"%s\", ", place->format);
     if (place->has_raw_size)
         put_json_number(&text, "size", place->raw_size, place->size_as_text);
     str_printf(&text, "\"file\": {\"driver\": \"%s\", \"filename\": ",
