@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-# Fuzzers: with QIMG_FUZZ libFuzzer drives them, else a plain driver runs the seeds as a test.
+# Fuzzers: with QIMG_FUZZ libFuzzer drives them, else a plain driver runs seeds, old findings and a
+# few changes of them as a test.
 file(GLOB fuzz_sources CONFIGURE_DEPENDS fuzz/fuzz_*.c)
+add_library(fuzz_shared OBJECT fuzz/image_input.c fuzz/text_input.c fuzz/machine.c fuzz/change.c)
+target_include_directories(fuzz_shared PRIVATE ${PROJECT_SOURCE_DIR}/include)
+qimg_quote_includes(fuzz_shared ${test_includes})
+target_compile_definitions(fuzz_shared PRIVATE _GNU_SOURCE QIMG_BUILDING)
+target_link_libraries(fuzz_shared PRIVATE ${test_libs})
+
 foreach(source ${fuzz_sources})
     get_filename_component(name ${source} NAME_WE)
     if(QIMG_FUZZ)
-        qimg_test_program(${name} ${source})
+        qimg_test_program(${name} ${source} fuzz/libfuzzer.c $<TARGET_OBJECTS:fuzz_shared>)
         target_link_options(${name} PRIVATE -fsanitize=fuzzer,address,undefined)
     else()
-        qimg_test_program(${name} ${source} fuzz/driver.c)
-        file(GLOB seeds CONFIGURE_DEPENDS fuzz/seeds/${name}/*)
-        add_test(NAME ${name} COMMAND ${name} ${seeds})
+        qimg_test_program(${name} ${source} fuzz/driver.c $<TARGET_OBJECTS:fuzz_shared>)
+        file(GLOB findings CONFIGURE_DEPENDS fuzz/findings/${name}/*)
+        add_test(NAME ${name} COMMAND ${name} ${findings})
         set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 120
                              FAIL_REGULAR_EXPRESSION "${sanitizer_reports}")
     endif()

@@ -7,6 +7,7 @@
 
 #include "cleanup.h"
 #include "qimg/write.h"
+#include "sim_context.h"
 
 void must(int rc, const struct qimg_error *err)
 {
@@ -18,15 +19,7 @@ void must(int rc, const struct qimg_error *err)
 
 struct qimg_context *context_on(struct io_engine *engine)
 {
-    const struct qimg_context_options how = { .threads = 1 };
-    struct qimg_context *context;
-    struct qimg_error err;
-
-    must(qimg_context_new(&how, &context, &err), &err);
-    io_engine_free(context->engine);
-    context->engine = engine;
-    engine->workers = context->workers;
-    return context;
+    return sim_context_new(engine, NULL);
 }
 
 struct io_engine *after_cut(struct io_engine *engine, enum io_sim_survivors survivors,

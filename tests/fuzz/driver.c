@@ -1,202 +1,174 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Runs a fuzzer without libFuzzer: each file named on the command line, or, without any, the
- * built-in seeds and changes of one to four bytes in them, always the same ones, for at most
- * SECONDS. A crash, a sanitizer's report or a failed assert is the failure.
+ * Runs a fuzzer without libFuzzer, and without knowing what it covers:
+ *
+ *     fuzz_x [--once | --seconds N --seed S] [--keep FILE] [FILE...]
+ *
+ * The files are old findings; they and the built-in seeds run first. Then, but for --once, changed
+ * ones do: so many of each, always the same, or until the time is over. The input that is being
+ * run stands in --keep's file, so that a crash leaves it there.
  */
+#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "build_qcow2.h"
 #include "fuzz.h"
 
-#define SECONDS   10
-#define MUTATIONS 20000 /* of each seed, time permitting */
+#define RUNS_OF_EACH 400 /* without --seconds, ... */
+#define LONGEST      4   /* ... and no longer than this */
+#define MAX_LEN      131072
+#define MAX_INPUTS   1024
 
-/* --- seeds ----------------------------------------------------------------------------------- */
+static struct input {
+    uint8_t *bytes; /* owned */
+    size_t len;
+} inputs[MAX_INPUTS];
+static unsigned input_count;
 
-/* 512 bytes of zeros in raw deflate. */
-static const uint8_t packed_zeros[] = {
-    0x63, 0x60, 0x18, 0x05, 0xa3, 0x60, 0x14, 0x0c, 0x00, 0x00
-};
+static uint8_t *kept; /* mapped: its length in 8 bytes, then the input; NULL = not asked for */
 
-static const struct build_cluster clusters[] = {
-    { .index = 0, .count = 3, .fill = 1 },
-    { .index = 4, .kind = BUILD_ZERO },
-    { .index = 5, .kind = BUILD_ZERO_ALLOC },
-    { .index = 6,
-      .kind = BUILD_COMPRESSED,
-      .packed = packed_zeros,
-      .packed_len = sizeof(packed_zeros) },
-    { .index = 70, .fill = 2 },
-};
-static const struct build_cluster plain[] = { { .index = 1 }, { .index = 65 } };
-static const struct build_cluster parts[] = {
-    { .index = 0, .kind = BUILD_SUBCLUSTERS, .alloc = 0xff, .zero = 0xff00 },
-    { .index = 2, .kind = BUILD_ZERO },
-};
-static const struct build_snapshot snapshots[] = {
-    { .id = "1", .name = "first", .clusters = plain, .cluster_count = 2 },
-    { .id = "2", .name = "", .no_extra = true },
-};
-static const struct build_bitmap bitmaps[] = { { .name = "b0", .flags = 2 },
-                                               { .name = "longer name", .flags = 1 } };
-static const struct build_extension texts[] = { { 0xe2792aca, "raw", 3, false, 0 },
-                                                { 0x1234, "unknown", 7, false, 0 } };
-static const struct build_extension data_file[] = { { 0x44415441, "d.raw", 5, false, 0 } };
-
-static const struct build_qcow2 seeds[] = {
-    { .cluster_bits = 9,
-      .size = 64000,
-      .clusters = clusters,
-      .cluster_count = 5,
-      .snapshots = snapshots,
-      .snapshot_count = 2,
-      .bitmaps = bitmaps,
-      .bitmap_count = 2,
-      .extensions = texts,
-      .extension_count = 2,
-      .backing_name = "base.raw" },
-    { .version = 2,
-      .cluster_bits = 9,
-      .size = 40000,
-      .clusters = plain,
-      .cluster_count = 2,
-      .backing_name = "b" },
-    { .cluster_bits = 14,
-      .size = 100000,
-      .extended_l2 = true,
-      .zstd = true,
-      .clusters = parts,
-      .cluster_count = 2,
-      .refcount_bits = 1 },
-    { .cluster_bits = 9,
-      .size = 40000,
-      .data_file = true,
-      .autoclear = 2,
-      .clusters = plain,
-      .cluster_count = 2,
-      .extensions = data_file,
-      .extension_count = 1 },
-    { .cluster_bits = 9,
-      .size = 4096,
-      .incompatible = UINT64_C(1) << 40,
-      .extensions = texts,
-      .extension_count = 2 },
-};
-
-__attribute__((weak)) uint8_t *fuzz_seed(unsigned index, size_t *len)
-{
-    if (index >= sizeof(seeds) / sizeof(seeds[0]))
-        return NULL;
-    const struct built built = build_qcow2(&seeds[index]);
-    *len = built.len;
-    return built.bytes;
-}
-
-/* --- runs ------------------------------------------------------------------------------------ */
-
-static uint64_t state = UINT64_C(0x9e3779b97f4a7c15);
-
-static uint64_t next_random(void)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
-}
+/* --- one run --------------------------------------------------------------------------------- */
 
 /* In an exact allocation, so that a sanitizer sees a read one byte too far. */
-static void run_copy(const uint8_t *bytes, size_t len)
+static void run(const uint8_t *bytes, size_t len)
 {
     uint8_t *copy = malloc(len ? len : 1);
 
-    if (!copy)
-        abort();
+    require(copy != NULL);
     if (len)
         memcpy(copy, bytes, len);
+    if (kept) {
+        memcpy(kept, &len, sizeof(len));
+        memcpy(kept + sizeof(len), bytes, len);
+    }
     LLVMFuzzerTestOneInput(copy, len);
     free(copy);
 }
 
-static void mutate(uint8_t *bytes, size_t len)
+/* One to four bytes, half of them among the first. */
+static size_t mutate_bytes(uint8_t *bytes, size_t len, uint64_t *state)
 {
     static const uint8_t telling[] = { 0, 1, 0x7f, 0x80, 0xff };
-    const unsigned changes = 1 + next_random() % 4;
+    const uint64_t changes = 1 + fuzz_below(state, 4);
 
-    for (unsigned i = 0; i < changes; i++) {
-        /* Half of the changes hit the header and its extensions. */
-        const size_t reach = next_random() % 2 && len > 256 ? 256 : len;
-        const size_t at = next_random() % reach;
-        bytes[at] =
-            next_random() % 2 ? telling[next_random() % sizeof(telling)] : (uint8_t)next_random();
+    if (len == 0)
+        return 0;
+    for (uint64_t i = 0; i < changes; i++) {
+        const size_t reach = fuzz_below(state, 2) && len > 256 ? 256 : len;
+        bytes[fuzz_below(state, reach)] = fuzz_below(state, 2)
+                                              ? telling[fuzz_below(state, sizeof(telling))]
+                                              : (uint8_t)fuzz_random(state);
     }
+    return fuzz_below(state, 8) == 0 ? fuzz_below(state, len + 1) : len;
 }
 
-static unsigned run_seed(const uint8_t *seed, size_t len, time_t until)
+static void run_changed(const struct input *input, uint64_t *state)
 {
-    uint8_t *bytes = malloc(len ? len : 1);
-    unsigned runs = 1;
+    static uint8_t bytes[MAX_LEN];
+    size_t len = 0;
 
-    if (!bytes)
-        abort();
-    run_copy(seed, len);
-    for (; len && runs < MUTATIONS && time(NULL) < until; runs++) {
-        memcpy(bytes, seed, len);
-        mutate(bytes, len);
-        const size_t cut = next_random() % 8 == 0 ? next_random() % (len + 1) : len;
-        run_copy(bytes, cut);
-    }
-    free(bytes);
-    return runs;
+    memcpy(bytes, input->bytes, input->len);
+    if (fuzz_below(state, 4))
+        len = fuzz_mutate(bytes, input->len, sizeof(bytes), fuzz_random(state));
+    if (len == 0)
+        len = mutate_bytes(bytes, input->len, state);
+    run(bytes, len);
 }
 
-static int run_file(const char *path)
+/* --- inputs ---------------------------------------------------------------------------------- */
+
+static void add_input(uint8_t *bytes, size_t len)
 {
+    require(input_count < MAX_INPUTS && len <= MAX_LEN);
+    inputs[input_count++] = (struct input){ bytes, len };
+}
+
+static void add_seeds(void)
+{
+    uint8_t *bytes;
+    size_t len;
+
+    for (unsigned i = 0; (bytes = fuzz_seed(i, &len)) != NULL; i++)
+        add_input(bytes, len);
+}
+
+static int add_file(const char *path)
+{
+    uint8_t *bytes = malloc(MAX_LEN);
     FILE *f = fopen(path, "rb");
-    uint8_t *bytes = NULL;
-    size_t len = 0, n = 0;
 
     if (!f) {
         perror(path);
+        free(bytes);
         return 1;
     }
-    do {
-        bytes = realloc(bytes, len + 65536);
-        if (!bytes)
-            abort();
-        n = fread(bytes + len, 1, 65536, f);
-        len += n;
-    } while (n > 0);
+    require(bytes != NULL);
+    add_input(bytes, fread(bytes, 1, MAX_LEN, f));
     fclose(f);
-    run_copy(bytes, len);
-    free(bytes);
     return 0;
+}
+
+static int keep_in(const char *path)
+{
+    const size_t room = sizeof(size_t) + MAX_LEN;
+    const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+    if (fd < 0 || ftruncate(fd, (off_t)room) < 0) {
+        perror(path);
+        return 1;
+    }
+    void *map = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    require(map != MAP_FAILED);
+    kept = map;
+    return 0;
+}
+
+/* --- all runs -------------------------------------------------------------------------------- */
+
+static unsigned long run_all(bool once, unsigned long seconds, uint64_t state)
+{
+    const unsigned long most = seconds ? ~0UL
+                               : once  ? 0
+                                       : (unsigned long)input_count * RUNS_OF_EACH;
+    const time_t until = time(NULL) + (time_t)(seconds ? seconds : LONGEST);
+    unsigned long runs = 1;
+
+    run(NULL, 0);
+    for (unsigned i = 0; i < input_count; i++, runs++)
+        run(inputs[i].bytes, inputs[i].len);
+    for (unsigned long i = 0; i < most && time(NULL) < until; i++, runs++)
+        run_changed(&inputs[i % input_count], &state);
+    return runs;
 }
 
 int main(int argc, char **argv)
 {
+    unsigned long seconds = 0, seed = 0;
+    bool once = false;
     int failed = 0;
-    size_t len;
-    uint8_t *seed;
 
-    for (int i = 1; i < argc; i++)
-        failed |= run_file(argv[i]);
-    if (argc > 1)
-        return failed;
-    run_copy((const uint8_t *)"", 0);
-    unsigned count = 0, runs = 0;
-    while ((seed = fuzz_seed(count, &len)) != NULL) {
-        free(seed);
-        count++;
+    add_seeds();
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--once") == 0)
+            once = true;
+        else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
+            seconds = strtoul(argv[++i], NULL, 0);
+        else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
+            seed = strtoul(argv[++i], NULL, 0);
+        else if (strcmp(argv[i], "--keep") == 0 && i + 1 < argc)
+            failed |= keep_in(argv[++i]);
+        else
+            failed |= add_file(argv[i]);
     }
-    const time_t start = time(NULL);
-    for (unsigned i = 0; (seed = fuzz_seed(i, &len)) != NULL; i++) {
-        runs += run_seed(seed, len, start + (time_t)(SECONDS * (i + 1) / count));
-        free(seed);
-    }
-    printf("%u seeds, %u runs\n", count, runs);
+    if (failed)
+        return 1;
+    const unsigned long runs = run_all(once, seconds, seed);
+    printf("%u inputs, %lu runs, seed %lu\n", input_count, runs, seed);
+    for (unsigned i = 0; i < input_count; i++)
+        free(inputs[i].bytes);
     return 0;
 }

@@ -6,13 +6,8 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "image_input.h"
 #include "qcow2.h"
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 /* Up to the padding behind the compression type, which is written as zeros. */
 static size_t exact_len(const struct qcow2_header *h)
@@ -42,4 +37,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                    h.header_length - QCOW2_V3_HEADER_LENGTH) == 0);
     free(again);
     return 0;
+}
+
+/* Headers of images: what is behind them is not looked at. */
+uint8_t *fuzz_seed(unsigned index, size_t *len)
+{
+    uint8_t *seed = image_seed(index, 0, len);
+
+    *len = seed && *len > 512 ? 512 : *len;
+    return seed;
+}
+
+size_t fuzz_mutate(uint8_t *data, size_t len, size_t max, uint64_t seed)
+{
+    return image_mutate(data, len, max, seed);
 }

@@ -10,18 +10,13 @@
 #include "checked.h"
 #include "codec.h"
 #include "fuzz.h"
+#include "image_input.h"
 #include "open_image.h"
 #include "qcow2.h"
 #include "qimg/info.h"
 
 #define MAX_STEPS   64
 #define MAX_UNPACKS 16
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void check_extent(const struct image *image, const struct extent *e, uint64_t file_size)
 {
@@ -151,4 +146,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     open_as(data, len, &(struct image_open_options){ 0 });
     open_as(data, len, &(struct image_open_options){ .writable = true });
     return 0;
+}
+
+uint8_t *fuzz_seed(unsigned index, size_t *len)
+{
+    return image_seed(index, 0, len);
+}
+
+size_t fuzz_mutate(uint8_t *data, size_t len, size_t max, uint64_t seed)
+{
+    return image_mutate(data, len, max, seed);
 }
