@@ -182,7 +182,7 @@ static void make_tree(char *folder)
 {
     const struct qimg_fixture_build_options how = { .dir = "pristine" };
     struct qimg_fixture_result result;
-    struct qimg_fixture *fixture;
+    struct qimg_fixture *fixture = NULL;
     struct qimg_error err;
 
     must(mkdtemp(folder) && chdir(folder) == 0 && mkdir("work", 0700) == 0, folder);

@@ -60,6 +60,15 @@ static int convert_bitmaps(struct qimg_context *context, struct qimg_error *err)
                       err);
 }
 
+/* -n */
+static int convert_into(struct qimg_context *context, struct qimg_error *err)
+{
+    return convert_to(context, "disk.qcow2",
+                      (struct qimg_convert_options){
+                          .target = "marked.qcow2", .target_format = "qcow2", .no_create = true },
+                      err);
+}
+
 static int dd(struct qimg_context *context, struct qimg_error *err)
 {
     const struct qimg_range range = { 4 * KiB, 64 * KiB };
@@ -121,18 +130,33 @@ static int commit(struct qimg_context *context, struct qimg_error *err)
     return qimg_commit(context, &how, &result, err);
 }
 
-static int rebase_image(struct qimg_image *image, struct qimg_error *err)
+static int rebase_onto(struct qimg_image *image, const char *name, struct qimg_error *err)
 {
-    const struct qimg_rebase_options how = { .backing_name = "other.qcow2",
-                                             .backing_format = "qcow2" };
+    const struct qimg_rebase_options how = { .backing_name = name,
+                                             .backing_format = name ? "qcow2" : NULL };
     struct qimg_pull_result result;
 
     return qimg_rebase(image, &how, &result, err);
 }
 
+static int rebase_image(struct qimg_image *image, struct qimg_error *err)
+{
+    return rebase_onto(image, "other.qcow2", err);
+}
+
 static int rebase(struct qimg_context *context, struct qimg_error *err)
 {
     return library_with(context, "disk.qcow2", true, rebase_image, err);
+}
+
+static int flatten_image(struct qimg_image *image, struct qimg_error *err)
+{
+    return rebase_onto(image, NULL, err);
+}
+
+static int rebase_none(struct qimg_context *context, struct qimg_error *err)
+{
+    return library_with(context, "disk.qcow2", true, flatten_image, err);
 }
 
 static int rename_backing(struct qimg_image *image, struct qimg_error *err)
@@ -162,11 +186,13 @@ const struct library_job copy_jobs[] = {
     { .command = "convert", .run = convert_raw, .images = { "new.raw" } },
     { .command = "convert", .run = convert_packed, .images = { "new.qcow2" } },
     { .command = "convert", .run = convert_bitmaps, .images = { "new.qcow2" } },
+    { .command = "convert", .run = convert_into, .images = { "marked.qcow2" } },
     { .command = "dd", .run = dd, .images = { "new.raw" } },
     { .command = "create", .run = create, .images = { "new.qcow2" } },
     { .command = "compare", .run = compare, .images = { "disk.qcow2" }, .suspect = true },
     { .command = "commit", .run = commit, .images = { "disk.qcow2", "base.qcow2" } },
     { .command = "rebase", .run = rebase, .images = { "disk.qcow2" } },
+    { .command = "rebase", .run = rebase_none, .images = { "disk.qcow2" } },
     { .command = "rebase", .run = rebase_unsafe, .images = { "disk.qcow2" } },
     { .command = "stream", .run = stream, .images = { "disk.qcow2" } },
     { .command = NULL },

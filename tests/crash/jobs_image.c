@@ -65,17 +65,33 @@ int library_with(struct qimg_context *context, const char *name, bool writable,
 /* --- in place -----------------------------------------------------------------------------------
  */
 
+static int amend_one(struct qimg_image *image, const char *key, const char *value,
+                     struct qimg_error *err)
+{
+    const struct qimg_option option = { key, value };
+    const struct qimg_amend_options how = { .options = &option, .option_count = 1 };
+
+    return qimg_image_amend(image, &how, err);
+}
+
 static int amend_counts(struct qimg_image *image, struct qimg_error *err)
 {
-    const struct qimg_option option = { "refcount_bits", "64" };
-
-    return qimg_image_amend(
-        image, &(struct qimg_amend_options){ .options = &option, .option_count = 1 }, err);
+    return amend_one(image, "refcount_bits", "64", err);
 }
 
 static int amend(struct qimg_context *context, struct qimg_error *err)
 {
     return library_with(context, "disk.qcow2", true, amend_counts, err);
+}
+
+static int amend_version(struct qimg_image *image, struct qimg_error *err)
+{
+    return amend_one(image, "compat", "v2", err);
+}
+
+static int downgrade(struct qimg_context *context, struct qimg_error *err)
+{
+    return library_with(context, "marked.qcow2", true, amend_version, err);
 }
 
 static int change_bitmaps(struct qimg_image *image, struct qimg_error *err)
@@ -113,16 +129,19 @@ static int check(struct qimg_context *context, struct qimg_error *err)
     return library_with(context, "leaky.qcow2", true, repair, err);
 }
 
-static int resize_to(struct qimg_image *image, uint64_t size, struct qimg_error *err)
+static int resize_to(struct qimg_image *image, uint64_t size, enum qimg_preallocation preallocation,
+                     struct qimg_error *err)
 {
-    const struct qimg_resize_options how = { .size = size, .shrink = true };
+    const struct qimg_resize_options how = { .size = size,
+                                             .shrink = true,
+                                             .preallocation = preallocation };
 
     return qimg_image_resize(image, &how, err);
 }
 
 static int grow_image(struct qimg_image *image, struct qimg_error *err)
 {
-    return resize_to(image, 3 * MiB, err);
+    return resize_to(image, 3 * MiB, QIMG_PREALLOC_OFF, err);
 }
 
 static int grow(struct qimg_context *context, struct qimg_error *err)
@@ -130,9 +149,19 @@ static int grow(struct qimg_context *context, struct qimg_error *err)
     return library_with(context, "disk.qcow2", true, grow_image, err);
 }
 
+static int fill_image(struct qimg_image *image, struct qimg_error *err)
+{
+    return resize_to(image, 200 * KiB, QIMG_PREALLOC_FULL, err);
+}
+
+static int grow_full(struct qimg_context *context, struct qimg_error *err)
+{
+    return library_with(context, "marked.qcow2", true, fill_image, err);
+}
+
 static int shrink_image(struct qimg_image *image, struct qimg_error *err)
 {
-    return resize_to(image, 50 * KiB, err);
+    return resize_to(image, 50 * KiB, QIMG_PREALLOC_OFF, err);
 }
 
 static int shrink(struct qimg_context *context, struct qimg_error *err)
@@ -287,6 +316,7 @@ static int measure(struct qimg_context *context, struct qimg_error *err)
 
 const struct library_job image_jobs[] = {
     { .command = "amend", .run = amend, .images = { "disk.qcow2" } },
+    { .command = "amend", .run = downgrade, .images = { "marked.qcow2" } },
     { .command = "bench", .run = bench, .images = { "disk.qcow2" } },
     { .command = "bitmap", .run = bitmap, .images = { "marked.qcow2" } },
     { .command = "check", .run = check, .images = { "leaky.qcow2" }, .suspect = true },
@@ -295,6 +325,7 @@ const struct library_job image_jobs[] = {
     { .command = "map", .run = map, .images = { "disk.qcow2" } },
     { .command = "measure", .run = measure, .images = { "marked.qcow2" } },
     { .command = "resize", .run = grow, .images = { "disk.qcow2" } },
+    { .command = "resize", .run = grow_full, .images = { "marked.qcow2" } },
     { .command = "resize", .run = shrink, .images = { "disk.qcow2" } },
     { .command = "snapshot", .run = snapshot_create, .images = { "disk.qcow2" } },
     { .command = "snapshot", .run = snapshot_apply, .images = { "disk.qcow2" } },
