@@ -27,8 +27,8 @@ PYTHONDONTWRITEBYTECODE=1"
     endforeach()
 endif()
 
-# For crashes and faults of commands on real files: no dependency of anything.
-foreach(name kill_at fail_at)
+# Loaded before the tool: crashes, faults, and what it made durable. No dependency of anything.
+foreach(name kill_at fail_at sync_log)
     add_library(${name} MODULE support_bin/${name}.c)
     set_target_properties(${name} PROPERTIES PREFIX "" C_VISIBILITY_PRESET default)
     target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
