@@ -39,7 +39,7 @@ foreach(job commit pull)
 endforeach()
 
 # Random operations against a model.
-set(crash_world operation truth look world world_guest world_verbs)
+set(crash_world operation truth look world world_make world_guest world_verbs)
 list(TRANSFORM crash_world PREPEND crash/)
 list(TRANSFORM crash_world APPEND .c)
 foreach(way walk triples)

@@ -113,8 +113,7 @@ static struct qimg_context *new_context(struct qimg_error *err)
     return qimg_context_new(&how, &context, err) < 0 ? NULL : context;
 }
 
-/* --- the tree of images --------------------------------------------------------------------------
- */
+/* --- the tree of images ----------------------------------------------------------------------- */
 
 static void copy_file(const char *from, const char *to)
 {

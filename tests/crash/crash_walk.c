@@ -44,8 +44,7 @@ struct shared {
     struct world_totals totals;
 };
 
-/* --- one sequence -------------------------------------------------------------------------------
- */
+/* --- one sequence ----------------------------------------------------------------------------- */
 
 static bool run(const struct plan *plan, const struct states_how *how, struct shared *shared,
                 bool tell)
@@ -97,8 +96,7 @@ static bool run_apart(const struct plan *plan, const struct states_how *how, str
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* --- the shortest that still goes wrong ---------------------------------------------------------
- */
+/* --- the shortest that still goes wrong ------------------------------------------------------- */
 
 static void take_out(struct sequence *s, size_t at, size_t count)
 {
@@ -143,8 +141,7 @@ static void tell_wrong(struct plan *plan, struct shared *shared)
            shared->why, plan->layout->name, plan->seed, text);
 }
 
-/* --- where sequences come from -------------------------------------------------------------------
- */
+/* --- where sequences come from ---------------------------------------------------------------- */
 
 /* "LAYOUT@SEED: operations" */
 static bool parse(const char *line, struct plan *plan)
@@ -169,8 +166,7 @@ static struct plan random_plan(uint64_t seed)
     return plan;
 }
 
-/* --- many ----------------------------------------------------------------------------------------
- */
+/* --- many ------------------------------------------------------------------------------------- */
 
 struct many {
     struct shared *shared;

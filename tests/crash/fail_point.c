@@ -40,8 +40,7 @@ static bool fails(enum fail_kind here)
     return failing != 0 && (on_and_on ? n >= failing : n == failing);
 }
 
-/* --- allocations -------------------------------------------------------------------------------
- */
+/* --- allocations ------------------------------------------------------------------------------ */
 
 #define ALLOCATES(result, name, parameters, arguments) \
     result __real_##name parameters; \
@@ -70,8 +69,7 @@ int __wrap_posix_memalign(void **out, size_t unit, size_t len)
     return fails(FAIL_MEMORY) ? ENOMEM : __real_posix_memalign(out, unit, len);
 }
 
-/* --- system calls ------------------------------------------------------------------------------
- */
+/* --- system calls ----------------------------------------------------------------------------- */
 
 enum { SPACE = 1, INTERRUPTED = 2 }; /* what else than EIO may become of a call */
 
@@ -141,8 +139,7 @@ int __wrap_posix_fallocate(int fd, off_t off, off_t len)
 OPENS(open, (const char *name, int flags, ...), flags, name, flags)
 OPENS(openat, (int fd, const char *name, int flags, ...), flags, fd, name, flags)
 
-/* --- transfers -----------------------------------------------------------------------------------
- */
+/* --- transfers -------------------------------------------------------------------------------- */
 
 #define TRANSFERS(name, parameters, whole, half, may) \
     ssize_t __real_##name parameters; \

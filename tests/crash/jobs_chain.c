@@ -18,8 +18,7 @@
 #include "qimg/graph.h"
 #include "qimg/move.h"
 
-/* --- looking at chains --------------------------------------------------------------------------
- */
+/* --- looking at chains ------------------------------------------------------------------------ */
 
 static int survey_chain(struct qimg_survey *survey, struct qimg_chain *chain,
                         struct qimg_error *err)
@@ -112,8 +111,7 @@ static int audit(struct qimg_context *context, struct qimg_error *err)
     return rc;
 }
 
-/* --- changing chains ----------------------------------------------------------------------------
- */
+/* --- changing chains -------------------------------------------------------------------------- */
 
 static int seal_image(struct qimg_image *image, struct qimg_error *err)
 {
@@ -161,8 +159,7 @@ static void complete_move(struct qimg_context *context)
     (void)!qimg_move_complete(context, "found", &err);
 }
 
-/* --- fixtures ------------------------------------------------------------------------------------
- */
+/* --- fixtures --------------------------------------------------------------------------------- */
 
 static const char small[] =
     "{\"fixture\": 1, \"name\": \"s\", \"images\": [{\"file\": \"new.qcow2\", \"size\": \"64k\","

@@ -12,8 +12,7 @@
 #include "qimg/jobs.h"
 #include "qimg/rebase.h"
 
-/* --- new images ---------------------------------------------------------------------------------
- */
+/* --- new images ------------------------------------------------------------------------------- */
 
 static int open_source(struct qimg_context *context, const char *name, struct qimg_image **out,
                        struct qimg_error *err)
@@ -95,8 +94,7 @@ static int create(struct qimg_context *context, struct qimg_error *err)
     return qimg_create(context, "new.qcow2", &how, err);
 }
 
-/* --- comparing ----------------------------------------------------------------------------------
- */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 static void difference(void *user, const struct qimg_compare_difference *what)
 {
@@ -119,8 +117,7 @@ static int compare(struct qimg_context *context, struct qimg_error *err)
     return rc;
 }
 
-/* --- along a chain ------------------------------------------------------------------------------
- */
+/* --- along a chain ---------------------------------------------------------------------------- */
 
 static int commit(struct qimg_context *context, struct qimg_error *err)
 {

@@ -62,8 +62,7 @@ int library_with(struct qimg_context *context, const char *name, bool writable,
     return rc;
 }
 
-/* --- in place -----------------------------------------------------------------------------------
- */
+/* --- in place --------------------------------------------------------------------------------- */
 
 static int amend_one(struct qimg_image *image, const char *key, const char *value,
                      struct qimg_error *err)
@@ -199,8 +198,7 @@ static int snapshot_delete(struct qimg_context *context, struct qimg_error *err)
     return library_with(context, "disk.qcow2", true, delete_snapshot, err);
 }
 
-/* --- requests -----------------------------------------------------------------------------------
- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static int requests(struct qimg_image *image, struct qimg_error *err)
 {
@@ -263,8 +261,7 @@ static int bench(struct qimg_context *context, struct qimg_error *err)
     return library_with(context, "disk.qcow2", true, queue_requests, err);
 }
 
-/* --- looking ------------------------------------------------------------------------------------
- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 static int visit(void *user, const struct qimg_info *about)
 {

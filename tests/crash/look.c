@@ -149,8 +149,7 @@ static void fill_from_below(struct truth *t)
     }
 }
 
-/* --- what lies below ----------------------------------------------------------------------------
- */
+/* --- what lies below -------------------------------------------------------------------------- */
 
 static int look_base(struct body *out, const struct disk_file *file, struct qimg_error *err)
 {
@@ -208,8 +207,7 @@ int look(struct truth *out, const struct disk *disk, const struct truth *known, 
     return rc;
 }
 
-/* --- soundness ----------------------------------------------------------------------------------
- */
+/* --- soundness -------------------------------------------------------------------------------- */
 
 bool look_sound(const struct disk *disk, bool base, bool leaks_allowed, char why[TRUTH_WHY])
 {

@@ -153,8 +153,7 @@ void truth_mark(struct truth *t, const struct truth *before, uint64_t off, uint6
     }
 }
 
-/* --- comparing ---------------------------------------------------------------------------------
- */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 static bool PRINTF_LIKE(2, 3) wrong(char why[TRUTH_WHY], const char *fmt, ...)
 {
@@ -285,8 +284,7 @@ bool truth_equals(const struct truth *seen, const struct truth *t, char why[TRUT
            bits_suffice(seen, t, why) && bits_not_more(seen, t, why);
 }
 
-/* --- what a crash may leave --------------------------------------------------------------------
- */
+/* --- what a crash may leave ------------------------------------------------------------------- */
 
 static bool left_whole(const struct truth *seen, const struct truth *truths, size_t count,
                        char why[TRUTH_WHY])
@@ -350,8 +348,7 @@ bool truth_left(const struct truth *seen, const struct truth *truths, size_t cou
            bits_suffice(seen, &truths[0], why);
 }
 
-/* --- learning -----------------------------------------------------------------------------------
- */
+/* --- learning --------------------------------------------------------------------------------- */
 
 void truth_learn(struct truth *t, const struct truth *seen)
 {

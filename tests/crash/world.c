@@ -13,40 +13,7 @@
 #include "look.h"
 #include "qimg/write.h"
 
-#define SECTOR    512u
-#define V3(r)     3, (r)
-#define V2        2, 16
-#define NO_OPTION NULL, NULL
-
-const struct world_layout world_layouts[] = {
-    { "512", 9, V3(16), 70, 0, NO_OPTION, false },
-    { "512-r1-backing", 9, V3(1), 66, 0, NO_OPTION, true },
-    { "512-r64-backing", 9, V3(64), 70, 0, NO_OPTION, true },
-    { "512-v2-backing", 9, V2, 66, 0, NO_OPTION, true },
-    { "1k-r2-backing", 10, V3(2), 40, 512, NO_OPTION, true },
-    { "4k", 12, V3(16), 14, 512, NO_OPTION, false },
-    { "4k-backing", 12, V3(16), 14, 1536, NO_OPTION, true },
-    { "4k-r4-backing", 12, V3(4), 12, 0, NO_OPTION, true },
-    { "4k-v2", 12, V2, 12, 0, NO_OPTION, false },
-    { "4k-v2-backing", 12, V2, 12, 512, NO_OPTION, true },
-    { "4k-lazy", 12, V3(16), 12, 0, "lazy_refcounts", "on", true },
-    { "4k-zstd", 12, V3(8), 12, 0, "compression_type", "zstd", true },
-    { "4k-data", 12, V3(16), 12, 512, "data_file", "data", false },
-    { "4k-data-backing", 12, V3(16), 12, 512, "data_file", "data", true },
-    { "16k-subclusters-backing", 14, V3(16), 7, 512, "extended_l2", "on", true },
-    { "16k-subclusters", 14, V3(32), 7, 0, "extended_l2", "on", false },
-    { "64k-backing", 16, V3(16), 5, 512, NO_OPTION, true },
-    { "64k-subclusters-backing", 16, V3(16), 5, 0, "extended_l2", "on", true },
-};
-const size_t world_layout_count = ARRAY_COUNT(world_layouts);
-
-const struct world_layout *world_layout_of(const char *name)
-{
-    for (size_t i = 0; i < world_layout_count; i++)
-        if (strcmp(world_layouts[i].name, name) == 0)
-            return &world_layouts[i];
-    return NULL;
-}
+#define SECTOR 512u
 
 bool world_wrong(struct world *w, const char *fmt, ...)
 {
@@ -58,8 +25,7 @@ bool world_wrong(struct world *w, const char *fmt, ...)
     return false;
 }
 
-/* --- versions ----------------------------------------------------------------------------------
- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 struct truth *world_now(struct world *w)
 {
@@ -88,82 +54,9 @@ static void forget_old(struct world *w)
     w->truths[0] = now;
 }
 
-/* --- preparing ---------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
-static void create(struct world *w, const char *name, const struct qimg_create_options *how)
-{
-    struct qimg_error err;
-
-    must(qimg_create(w->context, name, how, &err), &err);
-}
-
-static void create_below(struct world *w, uint64_t size)
-{
-    const uint64_t root_size = align_up(3 * size, SECTOR); /* longer than any image will be */
-    struct qimg_create_options raw = { .format = "raw", .has_size = true, .size = root_size };
-    const struct qimg_option cluster = { "cluster_size", "4k" };
-    uint8_t sector[SECTOR];
-    struct qimg_error err;
-
-    create(w, "root", &raw);
-    struct qimg_image *root = rig_open(w->context, "root", "raw", true);
-    for (uint64_t s = 0; s < root_size / SECTOR; s++) {
-        look_root(s, sector);
-        must(qimg_image_write(root, s * SECTOR, sector, SECTOR, &err), &err);
-    }
-    rig_finish(root);
-    raw.size = align_up(size * 3 / 4, SECTOR);
-    create(w, "other", &raw);
-    struct qimg_image *other = rig_open(w->context, "other", "raw", true);
-    rig_put(other, 0, raw.size / 2 / SECTOR * SECTOR, 0xc1);
-    rig_finish(other);
-    create(w, "base",
-           &(struct qimg_create_options){ .format = "qcow2",
-                                          .backing_name = "root",
-                                          .backing_format = "raw",
-                                          .has_size = true,
-                                          .size = align_up(size * 7 / 8, SECTOR),
-                                          .options = &cluster,
-                                          .option_count = 1 });
-    struct qimg_image *base = rig_open(w->context, "base", "qcow2", true);
-    rig_put(base, SECTOR, min_u64(size / 3, 6000) / SECTOR * SECTOR, 0xb1);
-    rig_finish(base);
-}
-
-static void create_disk(struct world *w, uint64_t size)
-{
-    const struct world_layout *l = w->layout;
-    char cluster[16], counts[16];
-    const struct qimg_option options[] = { { "cluster_size", cluster },
-                                           { "compat", l->version == 2 ? "v2" : "v3" },
-                                           { "refcount_bits", counts },
-                                           { l->option, l->value } };
-
-    (void)snprintf(cluster, sizeof(cluster), "%u", 1u << l->cluster_bits);
-    (void)snprintf(counts, sizeof(counts), "%u", l->refcount_bits);
-    create(w, "disk",
-           &(struct qimg_create_options){ .format = "qcow2",
-                                          .backing_name = l->backing ? "base" : NULL,
-                                          .backing_format = l->backing ? "qcow2" : NULL,
-                                          .has_size = true,
-                                          .size = size,
-                                          .options = options,
-                                          .option_count = l->option ? 4 : 3 });
-}
-
-/* What is there becomes the model; of images that were just made nothing can be wrong. */
-static void learn_all(struct world *w)
-{
-    static const struct truth nothing;
-    struct qimg_error err;
-
-    disk_load(&w->start, w->context->engine);
-    must(look(&w->truths[0], &w->start, &nothing, true, &err), &err);
-    w->truth_count = 1;
-}
-
-static void begin_stretch(struct world *w)
+void world_begin_stretch(struct world *w)
 {
     w->guests = w->commits = false;
     for (size_t i = 0; i < w->tape.versions.count; i++) {
@@ -173,29 +66,6 @@ static void begin_stretch(struct world *w)
     w->tape.versions.count = 0;
     tape_mark(&w->tape, NULL, 0, "", true);
     tape_record(&w->tape, w->context->engine);
-}
-
-static struct io_engine *new_engine(uint64_t seed)
-{
-    const struct io_sim_options options = { .seed = seed, .no_log = true };
-    struct io_engine *engine;
-
-    if (io_sim_new(&options, NULL, &engine) < 0)
-        abort();
-    return engine;
-}
-
-void world_open(struct world *w, const struct world_layout *layout, uint64_t seed)
-{
-    const uint64_t size = ((uint64_t)layout->clusters << layout->cluster_bits) + layout->more;
-
-    *w = (struct world){ .layout = layout, .seed = seed };
-    w->context = context_on(new_engine(seed));
-    create_below(w, size);
-    create_disk(w, size);
-    settle(&w->context);
-    learn_all(w);
-    begin_stretch(w);
 }
 
 void world_close(struct world *w)
@@ -219,11 +89,10 @@ void world_clone(struct world *to, struct world *from)
     to->truth_count = 1;
     to->tape = (struct tape){ 0 };
     disk_load(&to->start, to->context->engine);
-    begin_stretch(to);
+    world_begin_stretch(to);
 }
 
-/* --- judging -----------------------------------------------------------------------------------
- */
+/* --- judging ---------------------------------------------------------------------------------- */
 
 static bool sound(struct judge *judge, const struct disk *disk)
 {
@@ -296,8 +165,7 @@ static bool judge_now(struct world *w)
     return fine || world_wrong(w, "%s", why);
 }
 
-/* --- stretches ---------------------------------------------------------------------------------
- */
+/* --- stretches -------------------------------------------------------------------------------- */
 
 static bool end_session(struct world *w)
 {
@@ -319,7 +187,7 @@ bool world_end_stretch(struct world *w)
         return false;
     forget_old(w);
     states_settle(&w->tape, &w->start);
-    begin_stretch(w);
+    world_begin_stretch(w);
     return true;
 }
 
@@ -335,7 +203,7 @@ struct qimg_image *world_image(struct world *w, bool check)
     return NULL;
 }
 
-bool world_begin_session(struct world *w)
+static bool begin_session(struct world *w)
 {
     if (w->image && w->truth_count < WORLD_VERSIONS - 4)
         return true;
@@ -346,12 +214,11 @@ bool world_begin_session(struct world *w)
     return w->image != NULL;
 }
 
-/* --- crashes ------------------------------------------------------------------------------------
- */
+/* --- crashes ---------------------------------------------------------------------------------- */
 
 static void restart(struct world *w, const struct disk *disk, uint64_t seed)
 {
-    struct io_engine *engine = new_engine(seed);
+    struct io_engine *engine = world_engine(seed);
     uint8_t sector[SECTOR];
 
     for (unsigned i = 0; i < DISK_FILES; i++) {
@@ -410,7 +277,7 @@ static bool crash(struct world *w, uint64_t seed)
     tape_release(&w->tape);
     w->crashed = true;
     w->totals->crashes++;
-    begin_stretch(w);
+    world_begin_stretch(w);
     return fine;
 }
 
@@ -421,6 +288,6 @@ bool world_do(struct world *w, const struct operation *op)
     if (op->kind == OP_CLOSE)
         return world_end_stretch(w);
     if (operation_is_guests(op->kind))
-        return world_begin_session(w) && world_guest(w, op);
+        return begin_session(w) && world_guest(w, op);
     return world_end_stretch(w) && world_verb(w, op);
 }

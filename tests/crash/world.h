@@ -12,7 +12,6 @@
 #define CRASH_WORLD_H
 
 #include "context.h"
-#include "hashes.h"
 #include "operation.h"
 #include "states.h"
 #include "truth.h"
@@ -70,8 +69,7 @@ void world_clone(struct world *to, struct world *from);
 bool world_do(struct world *world, const struct operation *operation);
 bool world_end_stretch(struct world *world);
 
-/* --- among its parts ----------------------------------------------------------------------------
- */
+/* --- among its parts -------------------------------------------------------------------------- */
 
 bool PRINTF_LIKE(2, 3) world_wrong(struct world *world, const char *fmt, ...);
 
@@ -80,7 +78,12 @@ struct truth *world_now(struct world *world);
 /* A verb, or a guest's operation: true unless something is wrong. */
 bool world_verb(struct world *world, const struct operation *operation);
 bool world_guest(struct world *world, const struct operation *operation);
-bool world_begin_session(struct world *world);
+
+/* A machine without files. */
+struct io_engine *world_engine(uint64_t seed);
+
+/* Records what happens from now on. */
+void world_begin_stretch(struct world *world);
 
 /* The next version begins as the last one. */
 struct truth *world_next_truth(struct world *world);

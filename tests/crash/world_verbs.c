@@ -28,8 +28,7 @@ struct act {
     struct qimg_error err;
 };
 
-/* --- snapshots ----------------------------------------------------------------------------------
- */
+/* --- snapshots -------------------------------------------------------------------------------- */
 
 static const char *bitmap_name(unsigned which)
 {
@@ -96,8 +95,7 @@ static int snapshot_delete(struct act *a)
     return 0;
 }
 
-/* --- bitmaps ------------------------------------------------------------------------------------
- */
+/* --- bitmaps ---------------------------------------------------------------------------------- */
 
 /* Whatever has been written through the image may be recorded now. */
 static void may_record_all(struct truth *t)
@@ -200,8 +198,7 @@ static int bitmap_merge(struct act *a)
     return 0;
 }
 
-/* --- size and features ---------------------------------------------------------------------------
- */
+/* --- size and features ------------------------------------------------------------------------ */
 
 static int resize(struct act *a)
 {
@@ -248,8 +245,7 @@ static int amend(struct act *a)
     return 0;
 }
 
-/* --- chains -------------------------------------------------------------------------------------
- */
+/* --- chains ----------------------------------------------------------------------------------- */
 
 static const char *format_below(enum below below)
 {
@@ -317,8 +313,7 @@ static int commit(struct act *a)
     return 0;
 }
 
-/* --- repair -------------------------------------------------------------------------------------
- */
+/* --- repair ----------------------------------------------------------------------------------- */
 
 static int repair_image(struct qimg_image *image, struct qimg_error *err)
 {
@@ -348,8 +343,7 @@ static int repair(struct act *a)
     return rc;
 }
 
-/* --- one verb -----------------------------------------------------------------------------------
- */
+/* --- one verb --------------------------------------------------------------------------------- */
 
 /* Has to do with the image. */
 static bool may_refuse(int rc)
