@@ -77,17 +77,21 @@ static void print_elsewhere(FILE *to, const struct bench_old *old, const char *k
     putc('\n', to);
 }
 
+static void print_regression(FILE *to, const struct bench_comparison *comparison, unsigned depth,
+                             enum bench_metric metric, const struct bench_change *change)
+{
+    fprintf(to, "worse by more than %g%%: depth %u: %s is %.2f of what it was (+-%.0f%%%s)\n",
+            comparison->limit, depth, bench_metric_rows[metric].key, change->ratio, change->noise,
+            change->noise > comparison->limit ? ", so it may be chance" : "");
+}
+
 static void print_regressions(FILE *to, const struct bench_comparison *comparison)
 {
     for (unsigned i = 0; i < comparison->count; i++) {
-        for (unsigned m = 0; m < BENCH_METRICS; m++) {
-            const struct bench_change *change = &comparison->list[i].changes[m];
-            if (change->regression)
-                fprintf(to,
-                        "worse by more than %g%%: depth %u: %s is %.2f of what it was (+-%.0f%%)\n",
-                        comparison->limit, comparison->list[i].depth, bench_metric_rows[m].key,
-                        change->ratio, change->noise);
-        }
+        const struct bench_compared *compared = &comparison->list[i];
+        for (unsigned m = 0; m < BENCH_METRICS; m++)
+            if (compared->changes[m].regression)
+                print_regression(to, comparison, compared->depth, m, &compared->changes[m]);
     }
 }
 

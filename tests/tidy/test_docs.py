@@ -30,6 +30,13 @@ def test_every_relative_link_in_the_documents_leads_somewhere():
     assert not broken
 
 
+def test_every_figure_of_a_benchmark_is_explained():
+    table = (ROOT / "tools/bench_metrics.def").read_text()
+    keys = re.findall(r'^METRIC\(\w+, "([^"]+)"', table, re.M)
+    page = (ROOT / "docs/bench.md").read_text()
+    assert keys and [key for key in keys if f"`{key}`" not in page] == []
+
+
 def test_every_finding_is_in_a_man_page():
     table = (ROOT / "src/chain/findings.def").read_text()
     ids = re.findall(r'^FINDING\(\w+,\s*"([\w-]+)"', table, re.M)
