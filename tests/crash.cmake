@@ -48,6 +48,7 @@ foreach(way walk triples)
 endforeach()
 qimg_crash_test(crash_walk crash_walk ${CMAKE_CURRENT_SOURCE_DIR}/crash/sequences.txt)
 qimg_crash_test(crash_triples crash_triples)
+set_tests_properties(crash_walk crash_triples PROPERTIES TIMEOUT 3600) # with QIMG_LONG
 
 # Memory that runs out, system calls that fail; on real files, so none of the simulator is in it.
 set(fail_points malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup

@@ -22,10 +22,11 @@
 #include "qcow2_walk.h"
 #include "world.h"
 
-#define LINE      4096
-#define OPS       24    /* of a random sequence */
-#define SEQUENCES 72    /* random ones, where nobody asks for more */
-#define FLOOR     15000 /* distinct states of these; three quarters of what was counted */
+#define LINE           4096
+#define OPS            24 /* of a random sequence */
+#define SEQUENCES      72 /* random ones, where nobody asks for more */
+#define LONG_SEQUENCES 500
+#define FLOOR          15000 /* distinct states of these; three quarters of what was counted */
 
 static const struct states_how brief = { .random = 1, .tears = 3, .seed = 1 };
 static const struct states_how thorough = { .random = 12, .tears = 15, .seed = 1 };
@@ -282,7 +283,7 @@ int main(int argc, char **argv)
         .shared = shared,
         .how = is_long ? &thorough : &brief,
         .first = number("QIMG_CRASH_SEED", 1),
-        .count = is_long ? 2000 : SEQUENCES,
+        .count = is_long ? LONG_SEQUENCES : SEQUENCES,
         .states = number("QIMG_CRASH_STATES", 0),
     };
 
