@@ -96,7 +96,6 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/io/buffer.c": "tests/unit/io/test_exact.c",
     "src/io/copy_range.c": "tests/compat/test_convert.py, -C",
     "src/io/engine_threads.c": "tests/unit/io/test_queue.c, on every engine",
-    "src/io/engine_uring.c": "tests/unit/io/test_queue.c, on every engine",
     "src/io/handover.c": "tests/stress/stress_io.c",
     "src/io/request.c": "tests/unit/io/test_exact.c",
     "src/formats/admin.c": "tests/unit/chain/test_admin.c, a resize that is stopped",
