@@ -6,7 +6,6 @@
 #include <inttypes.h>
 
 #include "bench_against.h"
-#include "bench_meter.h"
 #include "out.h"
 
 static const char *operation(const struct bench_workload *work)

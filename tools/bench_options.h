@@ -6,6 +6,8 @@
 #ifndef TOOLS_BENCH_OPTIONS_H
 #define TOOLS_BENCH_OPTIONS_H
 
+#include <limits.h>
+
 #include "bench_load.h"
 
 #define BENCH_DEPTHS_MAX 64
@@ -40,6 +42,14 @@ struct bench_options {
 /* Parses, refuses what contradicts itself, and fills in what was left to us. Returns EXIT_DONE, or
  * -1 where all is said and done: then tool->exit_code is set. */
 int bench_options_parse(struct tool *tool, int argc, char **argv, struct bench_options *out);
+
+/* Values that no option can give: nothing was said. */
+#define BENCH_NO_ACCESS ((enum bench_access)UINT_MAX)
+#define BENCH_NO_MIX    UINT_MAX
+
+/* The second half of parsing: refuses what contradicts itself (EXIT_FAILED), fills in the rest. */
+int bench_options_settle(const struct tool *tool, struct bench_options *options, int count,
+                         char *const *operands);
 
 /* Does the load change what is in the image? */
 static inline bool bench_options_write(const struct bench_options *options)
