@@ -38,8 +38,8 @@ def cut_meanwhile(home, base, engine, at, *args):
     (home / base).write_bytes((home / f"{base}.whole").read_bytes())
     pause = home / "pause"
     tool = run.ours(home).environ(
-        QIMG_ENGINE=engine, LD_PRELOAD=BUILD / "tests/fail_at.so", FAIL_CALL="read", FAIL_AT=str(at),
-        FAIL_PAUSE=pause)
+        QIMG_ENGINE=engine, LD_PRELOAD=BUILD / "tests/fail_at.so", FAIL_CALL="read",
+        FAIL_AT=str(at), FAIL_PAUSE=pause)
     process = tool.start(*args)
     while not pause.exists() and process.poll() is None:
         pass
