@@ -15,6 +15,12 @@ if(CMAKE_C_COMPILER_ID MATCHES "Clang")
     target_compile_options(qimg_flags INTERFACE -Wno-gnu-statement-expression)
 endif()
 
+# Leaks are what it does not understand: docs/analysis.md.
+if(QIMG_ANALYZE)
+    target_compile_options(qimg_flags INTERFACE -fanalyzer -Wno-analyzer-malloc-leak
+                           -Wno-analyzer-file-leak)
+endif()
+
 # assert() guards invariants in every build: a crash is cheaper than a wrong refcount on a disk.
 foreach(config RELEASE RELWITHDEBINFO MINSIZEREL)
     string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_${config} "${CMAKE_C_FLAGS_${config}}")

@@ -218,7 +218,7 @@ static void async_done(struct io *io, struct io_pending *pending, int result)
 
 static int queue(struct io *io, struct reading *r)
 {
-    struct qimg_queue *queue;
+    struct qimg_queue *queue = NULL;
     if (!within_disk(io, r))
         return -EIO;
     int rc = io->copy_on_read ? io_copy_up(io, r->off, r->len) : 0;

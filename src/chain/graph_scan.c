@@ -6,6 +6,7 @@
  */
 #include "graph_scan.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -205,6 +206,7 @@ static void share_out(struct scan *scan, struct share *shares, size_t count)
 /* A raw image bears no signature: its name must do. */
 static bool is_called_raw(const char *path)
 {
+    assert(path);
     const char *dot = strrchr(path, '.');
     return dot && (strcmp(dot, ".raw") == 0 || strcmp(dot, ".img") == 0);
 }

@@ -6,6 +6,7 @@
  */
 #include "info.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,7 @@ static int describe_backing(const struct layer *layer, struct qimg_info *info,
     const struct image *image = layer->image;
     if (!image->backing_name)
         return 0;
+    assert(layer->name);
     TRY(copy_text(image->backing_name, &info->backing_filename, err));
     TRY(copy_text(image->backing_format, &info->backing_filename_format, err));
     if (strncmp(layer->name, "json:", 5) == 0 && *image->backing_name != '/' &&

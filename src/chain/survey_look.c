@@ -4,6 +4,7 @@
  * is known for certain, what its header says. The file is closed again. Whatever goes wrong
  * becomes the image's state and problem.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@
 
 char *survey_absolute(const struct qimg_survey *survey, const char *path)
 {
+    assert(path);
     if (*path == '/')
         return strdup(path);
     const bool at_root = strcmp(survey->directory, "/") == 0;

@@ -311,7 +311,7 @@ static int place_blocks(struct rebuild *r)
 
     for (uint64_t i = 0; i * in_block < c->mem.length; i++) {
         const uint64_t n = min_u64(in_block, c->mem.length - i * in_block);
-        uint64_t cluster;
+        uint64_t cluster = 0;
         if (i < r->table_count && r->table[i])
             continue;
         if (counts_skip(&c->mem, i * in_block, n, 0) == i * in_block + n)
@@ -330,7 +330,7 @@ static int place_table(struct rebuild *r)
     const uint64_t in_cluster = qcow2_cluster_size(c->q) / QCOW2_REFTABLE_ENTRY_BYTES;
 
     for (;;) {
-        uint64_t cluster, from = 0;
+        uint64_t cluster = 0, from = 0;
         const uint64_t needed = r->table_count / in_cluster;
         if (needed == r->table_clusters)
             return 0;

@@ -205,6 +205,7 @@ int shadow_counts_set(struct shadow_counts *c, uint64_t cluster, uint64_t value)
         return -EINVAL;
     TRY(reach(c, (cluster >> c->block_bits) + 1));
     TRY(block_of(c, cluster, &b));
+    assert(b); /* reach() made it */
     put_count(b->bytes, c->order, index_in_block(c, cluster), value);
     b->changed = b->dirty = true;
     return 0;
@@ -241,6 +242,7 @@ int shadow_counts_add(struct shadow_counts *c, uint64_t first, uint64_t n,
 
         TRY(reach(c, (first >> c->block_bits) + 1));
         TRY(block_of(c, first, &b));
+        assert(b); /* reach() made it */
         b->changed = b->dirty = true;
         TRY(add_in_block(c, b, (struct qimg_range){ index, part }, change, zeroed));
         first += part;
@@ -262,6 +264,7 @@ int shadow_counts_end(struct shadow_counts *c, uint64_t *out)
         if (!c->blocks[i - 1].off && !c->blocks[i - 1].bytes)
             continue;
         TRY(block_of(c, (uint64_t)(i - 1) << c->block_bits, &b));
+        assert(b); /* i <= c->count */
         if (is_zero(b->bytes, block_bytes(c)))
             continue;
         uint64_t index = UINT64_C(1) << c->block_bits;
