@@ -91,7 +91,8 @@ class Program:
         return result
 
     def _command(self, options, args):
-        if options and EMULATOR:
+        if EMULATOR and (options or "--engine=io_uring" in args or
+                         self.env.get("QIMG_ENGINE") == "io_uring"):
             pytest.skip("an emulator's memory and system calls are not the program's")
         if options:
             return [str(CONFINE), *options, "--", self.name, str(self.path), *args], None
