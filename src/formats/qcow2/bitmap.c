@@ -16,6 +16,8 @@
 #define MAX_DATA_BYTES       (512 * MiB) /* QEMU's cap on a bitmap in memory */
 #define MIN_GRANULARITY_BITS 9
 #define MAX_GRANULARITY_BITS 31
+#define ENTRY_MAX            (QCOW2_BITMAP_BYTES + 65536u) /* of one without extra data */
+#define WINDOW_BYTES         (2 * ENTRY_MAX)
 
 static int broken(struct qimg_error *err)
 {
@@ -72,19 +74,62 @@ static int load_entry(struct qcow2 *q, struct reader *r, struct qimg_error *err)
     return 0;
 }
 
-static int load_directory(struct qcow2 *q, struct reader directory, struct qimg_error *err)
+/* Entries from @r while the next one is sure to be there as a whole; with @last, all of them. */
+static int load_entries(struct qcow2 *q, struct reader *r, bool last, struct qimg_error *err)
 {
     const uint32_t count = q->extensions.bitmaps.count;
 
-    while (directory.left > 0) {
-        if (directory.left < QCOW2_BITMAP_BYTES)
+    while (r->left >= ENTRY_MAX || (last && r->left > 0)) {
+        if (r->left < QCOW2_BITMAP_BYTES)
             return broken(err);
         if (q->bitmaps.count == count)
             return qimg_fail(err, EBADMSG, "More bitmaps found than specified in header extension");
-        TRY(load_entry(q, &directory, err));
+        TRY(load_entry(q, r, err));
     }
-    if (q->bitmaps.count != count)
+    return 0;
+}
+
+/* A window at a time: the first entry that makes no sense ends it, however long it claims to be. */
+static int load_directory(struct qcow2 *q, struct qimg_range directory, struct qimg_error *err)
+{
+    AUTO_FREE uint8_t *raw = malloc(min_u64(directory.len, WINDOW_BYTES));
+
+    if (!raw)
+        return qimg_fail(err, ENOMEM, "Failed to allocate space for bitmap directory");
+    while (directory.len > 0) {
+        const size_t n = min_u64(directory.len, WINDOW_BYTES);
+        const int rc = io_read_exact(q->image.file, directory.off, raw, n, NULL);
+        if (rc < 0)
+            return qimg_fail_errno(err, -rc, "Failed to read bitmap directory");
+        struct reader r = reader_of(raw, n);
+        TRY(load_entries(q, &r, n == directory.len, err));
+        directory.off += n - r.left;
+        directory.len -= n - r.left;
+    }
+    if (q->bitmaps.count != q->extensions.bitmaps.count)
         return qimg_fail(err, EBADMSG, "Less bitmaps found than specified in header extension");
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names tell bitmaps apart. */
+static int refuse_twins(const struct qcow2 *q, struct qimg_error *err)
+{
+    const size_t count = q->bitmaps.count;
+    AUTO_FREE const char **names = calloc(count ? count : 1, sizeof(*names));
+
+    if (!names)
+        return qimg_fail_memory(err);
+    for (size_t i = 0; i < count; i++)
+        names[i] = q->bitmaps.items[i].name;
+    qsort(names, count, sizeof(*names), by_name);
+    for (size_t i = 1; i < count; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            return qimg_fail(err, EEXIST, "Bitmap already exists: %s", names[i]);
     return 0;
 }
 
@@ -101,13 +146,8 @@ int qcow2_bitmaps_load(struct qcow2 *q, struct qimg_error *err)
     /* A directory that runs past the end of the file has zeros there, which are no entries. */
     if (!range_within(directory, q->geometry.file_size))
         return broken(err);
-    AUTO_FREE uint8_t *raw = malloc(directory.len);
-    if (!raw)
-        return qimg_fail(err, ENOMEM, "Failed to allocate space for bitmap directory");
-    const int rc = io_read_exact(q->image.file, directory.off, raw, directory.len, NULL);
-    if (rc < 0)
-        return qimg_fail_errno(err, -rc, "Failed to read bitmap directory");
-    return load_directory(q, reader_of(raw, directory.len), err);
+    TRY(load_directory(q, directory, err));
+    return refuse_twins(q, err);
 }
 
 void qcow2_bitmaps_release(struct qcow2_bitmap_vec *bitmaps)
