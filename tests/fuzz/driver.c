@@ -17,10 +17,11 @@
 
 #include "fuzz.h"
 
-#define RUNS_OF_EACH 400 /* without --seconds, ... */
-#define LONGEST      4   /* ... and no longer than this */
-#define MAX_LEN      131072
-#define MAX_INPUTS   1024
+#define RUNS_OF_EACH   400 /* without --seconds, ... */
+#define LONGEST        4   /* ... and no longer than this */
+#define SECONDS_OF_ONE 120 /* on a busy machine, under sanitizers: more is a hang */
+#define MAX_LEN        131072
+#define MAX_INPUTS     1024
 
 static struct input {
     uint8_t *bytes; /* owned */
@@ -44,6 +45,7 @@ static void run(const uint8_t *bytes, size_t len)
         memcpy(kept, &len, sizeof(len));
         memcpy(kept + sizeof(len), bytes, len);
     }
+    alarm(SECONDS_OF_ONE);
     LLVMFuzzerTestOneInput(copy, len);
     free(copy);
 }
