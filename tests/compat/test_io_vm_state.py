@@ -86,9 +86,9 @@ def test_an_image_over_a_longer_one(twin):
 
 def test_bitmaps_hear_nothing_of_it(twin):
     images.make(twin, "compat=1.1")
-    twin.img("bitmap", "--add", "a.qcow2", "b0")
+    twin.img("bitmap", "--add", "-g", "512", "a.qcow2", "b0")
     state(twin, "write -b -P 7 0 3M", "write -P 7 64k 64k", "write -b -P 7 4M 1M")
-    twin.write("bitmap", "--merge", "b0", "--add", "a.qcow2", "copy")
+    twin.write("bitmap", "--merge", "b0", "--add", "-g", "512", "a.qcow2", "copy")
     same(twin)
 
 

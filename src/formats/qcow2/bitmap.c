@@ -37,8 +37,8 @@ static bool is_sound(const struct qcow2 *q, const struct qcow2_bitmap *b, uint8_
         !is_aligned(b->table_off, qcow2_cluster_size(q)) || data_bytes > MAX_DATA_BYTES)
         return false;
     /* A bitmap in use may have missed a resize. The product fits: 2^29 * 8 << 31 < 2^64. */
-    return b->flags & QCOW2_BITMAP_IN_USE || q->image.size <= (data_bytes * 8)
-                                                                  << b->granularity_bits;
+    return b->flags & QCOW2_BITMAP_IN_USE || qcow2_disk_size(q) <= (data_bytes * 8)
+                                                                       << b->granularity_bits;
 }
 
 /* One directory entry from @r, padding included. */

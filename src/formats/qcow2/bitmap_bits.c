@@ -42,7 +42,7 @@ struct bitmap_bits *bitmap_bits_new(const struct qcow2 *q, unsigned granularity_
     bits->file = q->image.file;
     bits->granularity_bits = granularity_bits;
     bits->piece_len = q->image.cluster_size;
-    bits->size = align_down(q->header.size, 512); /* a VM state makes the image longer */
+    bits->size = qcow2_disk_size(q);
     bits->count = bit_count(bits->size, granularity_bits);
     bits->piece_count = (uint32_t)piece_count(bits->count, bits->piece_len);
     bits->pieces = calloc(bits->piece_count + 1, sizeof(*bits->pieces));
@@ -101,7 +101,7 @@ int bitmap_bits_load(const struct qcow2 *q, const struct qcow2_bitmap *b, struct
     assert(!(b->flags & QCOW2_BITMAP_IN_USE));
     AUTO_FREE uint64_t *words = NULL;
 
-    if (b->table_count != bitmap_piece_count(q, q->image.size, b->granularity_bits))
+    if (b->table_count != bitmap_piece_count(q, qcow2_disk_size(q), b->granularity_bits))
         return qimg_fail_errno(err, EINVAL, "Could not read bitmap '%s' from image", b->name);
     const int rc = bitmap_table_load(q, b, &words);
     if (rc < 0)

@@ -128,7 +128,7 @@ void qcow2_bitmaps_record(struct qcow2 *q, struct qimg_range range)
 {
     for (size_t i = 0; i < q->bitmaps.count; i++) {
         struct qcow2_bitmap *b = &q->bitmaps.items[i];
-        if (b->recording && record(b->bits, range, q->image.size) < 0)
+        if (b->recording && record(b->bits, range, qcow2_disk_size(q)) < 0)
             b->bits->lost = true;
     }
 }
@@ -146,7 +146,7 @@ static bool give_up_lost(struct qcow2 *q)
         struct qcow2_bitmap *b = &q->bitmaps.items[i];
         if (!b->recording)
             continue;
-        if (bitmap_bits_resize(b->bits, q->image.size) == 0 && !b->bits->lost)
+        if (bitmap_bits_resize(b->bits, qcow2_disk_size(q)) == 0 && !b->bits->lost)
             continue;
         any = true;
         b->recording = false;

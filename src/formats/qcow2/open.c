@@ -147,7 +147,7 @@ static void set_geometry(struct qcow2 *q, uint64_t file_size)
     g->codec = h->compression_type == QCOW2_COMPRESSION_ZSTD ? CODEC_ZSTD : CODEC_DEFLATE;
     g->file_size = file_size;
 
-    q->image.size = align_down(h->size, 512);
+    q->image.size = qcow2_disk_size(q);
     q->image.cluster_size = (uint32_t)1 << g->cluster_bits;
     q->image.map_unit = (uint32_t)1 << g->subcluster_bits;
     q->image.marks_zeros = !g->v2;

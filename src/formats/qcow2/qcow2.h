@@ -113,6 +113,12 @@ static inline uint64_t qcow2_cluster_size(const struct qcow2 *q)
     return UINT64_C(1) << q->header.cluster_bits;
 }
 
+/* Bytes of the disk: while a VM state is shown behind it, image.size is larger. */
+static inline uint64_t qcow2_disk_size(const struct qcow2 *q)
+{
+    return align_down(q->header.size, 512);
+}
+
 static inline unsigned qcow2_unknown_header_len(const struct qcow2_header *h)
 {
     return h->header_length > QCOW2_V3_HEADER_LENGTH ? h->header_length - QCOW2_V3_HEADER_LENGTH
