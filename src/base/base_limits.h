@@ -9,25 +9,34 @@
 
 #include "bits.h"
 
-/* --- qcow2 (the specification's, or QEMU's) --- */
+/* --- qcow2 (the specification's, or QEMU's). Whatever is read into memory as a whole is no longer
+ * than one of these, nor than what the file holds of it; docs/confinement.md says which is what.
+ * --- */
+/* A cluster, an L2 table, a refcount block and the header's extensions are each one piece of
+ * memory, of at most 2 MiB; below 512 bytes a header would not fit one. */
 #define LIMIT_QCOW2_CLUSTER_BITS_MIN 9
 #define LIMIT_QCOW2_CLUSTER_BITS_MAX 21
-#define LIMIT_QCOW2_L1_BYTES         (32 * MiB) /* QEMU's QCOW_MAX_L1_SIZE */
-#define LIMIT_QCOW2_REFTABLE_BYTES   (8 * MiB)
-#define LIMIT_QCOW2_SNAPSHOTS        65536
-#define LIMIT_QCOW2_SNAPSHOT_BYTES   (64 * MiB) /* the whole snapshot table */
-#define LIMIT_QCOW2_SNAPSHOT_EXTRA   1024
+/* QEMU's QCOW_MAX_L1_SIZE: disks of 2 PiB in clusters of 64 KiB. The active L1 table is in memory
+ * while an image is open; of a snapshot's, check and snapshot -a hold one at a time. */
+#define LIMIT_QCOW2_L1_BYTES (32 * MiB)
+/* QEMU's QCOW_MAX_REFTABLE_SIZE: files of 2 PiB in clusters of 64 KiB. */
+#define LIMIT_QCOW2_REFTABLE_BYTES (8 * MiB)
+/* QEMU's: the numbers are its caps on what it lists; each entry is kept with its names. */
+#define LIMIT_QCOW2_SNAPSHOTS      65536
+#define LIMIT_QCOW2_SNAPSHOT_BYTES (64 * MiB) /* the whole snapshot table */
+#define LIMIT_QCOW2_SNAPSHOT_EXTRA 1024       /* beyond what is known, kept as bytes */
+/* The specification's and QEMU's: the directory is read as a whole. */
 #define LIMIT_QCOW2_BITMAPS          65535
 #define LIMIT_QCOW2_BITMAP_DIR_BYTES (65535 * KiB)
 #define LIMIT_QCOW2_BITMAP_NAME      1023
-#define LIMIT_BACKING_NAME           1023 /* bytes of a recorded backing file name */
-#define LIMIT_BACKING_FORMAT         15   /* bytes of a recorded backing format */
+#define LIMIT_BACKING_NAME           1023 /* bytes; QEMU's, and what fits a first cluster */
+#define LIMIT_BACKING_FORMAT         15   /* bytes; QEMU's */
 
 /* --- chains --- */
-#define LIMIT_CHAIN_DEPTH  4096       /* images in a chain unless --max-depth says otherwise */
+#define LIMIT_CHAIN_DEPTH  4096 /* images unless --max-depth says otherwise: an L1 table each */
 #define LIMIT_MAP_BUDGET   (32 * MiB) /* default memory for a chain's merged map */
 #define LIMIT_TABLE_BATCH  (8 * MiB)  /* mapping tables in memory at once while a map is loaded */
-#define LIMIT_JSON_NESTING 32         /* levels inside a json: name */
+#define LIMIT_JSON_NESTING 32         /* levels inside a json: name: the parser recurses */
 
 /* --- audits: what a stranger's image may make us read and remember --- */
 #define LIMIT_AUDIT_TABLE_BYTES (64 * GiB) /* where the policy sets no limit */

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base_limits.h"
 #include "cleanup.h"
 #include "remote.h"
 #include "str.h"
@@ -316,22 +315,23 @@ static int find_data_file(struct qimg_survey *survey, struct surveyed *holder,
     return 0;
 }
 
-/* Makes s->image's references final. */
-static int follow(struct qimg_survey *survey, struct surveyed *s, struct qimg_error *err)
+/* Makes s->image's references final; that to its backing file only where one may go @deeper. */
+static int follow(struct qimg_survey *survey, struct surveyed *s, bool deeper,
+                  struct qimg_error *err)
 {
-    const bool no_backing = survey->context->gate.no_backing;
-    if (s->followed)
-        return 0;
-    TRY(apply_user(s, err));
-    if (s->image.data_file.recorded && !survey->context->gate.no_data_file)
-        TRY(find_data_file(survey, s, err));
-    if (s->image.backing.recorded && !no_backing) {
+    struct qimg_chain_reference *backing = &s->image.backing;
+    if (!s->followed) {
+        TRY(apply_user(s, err));
+        if (s->image.data_file.recorded && !survey->context->gate.no_data_file)
+            TRY(find_data_file(survey, s, err));
+        s->followed = true;
+    }
+    if (deeper && backing->recorded && !backing->image && !survey->context->gate.no_backing) {
         struct surveyed *below = NULL;
         TRY(find_backing(survey, s, NULL, &below, err));
-        s->image.backing.image = &below->image;
+        backing->image = &below->image;
         below->overlays++;
     }
-    s->followed = true;
     return 0;
 }
 
@@ -375,23 +375,27 @@ static const struct qimg_chain_assumption *assumed(const struct qimg_chain_optio
     return NULL;
 }
 
+static bool may_go_deeper(const struct qimg_survey *survey, const struct qimg_chain *chain)
+{
+    return chain->count < survey->context->gate.max_depth;
+}
+
 /* Does the chain end with its last image? */
 static bool ends(const struct qimg_survey *survey, const struct qimg_chain_options *options,
                  struct qimg_chain *chain)
 {
     const struct qimg_chain_image *last = chain->images[chain->count - 1];
     const struct qimg_chain_assumption *told = assumed(options, chain->count - 1);
-    const unsigned max_depth = survey->context->gate.max_depth;
     if ((told && told->end) || (last->state == QIMG_CHAIN_READ && !last->backing.recorded))
         chain->end = QIMG_CHAIN_COMPLETE;
     else if (last->state == QIMG_CHAIN_REMOTE)
         chain->end = QIMG_CHAIN_NOT_VISITED;
     else if (last->state != QIMG_CHAIN_READ)
         chain->end = QIMG_CHAIN_BROKEN;
+    else if (!may_go_deeper(survey, chain) && !survey->context->gate.no_backing)
+        chain->end = QIMG_CHAIN_TOO_DEEP;
     else if (!last->backing.image)
         chain->end = QIMG_CHAIN_NOT_VISITED;
-    else if (chain->count >= (max_depth ? max_depth : LIMIT_CHAIN_DEPTH))
-        chain->end = QIMG_CHAIN_TOO_DEEP;
     else
         return false;
     return true;
@@ -418,7 +422,8 @@ static int walk(struct qimg_survey *survey, const struct qimg_chain_options *opt
 {
     for (;;) {
         struct qimg_chain_image *next;
-        TRY(follow(survey, surveyed_of(chain->images[chain->count - 1]), err));
+        TRY(follow(survey, surveyed_of(chain->images[chain->count - 1]),
+                   may_go_deeper(survey, chain), err));
         if (ends(survey, options, chain))
             return 0;
         TRY(next_image(survey, options, chain, &next, err));
