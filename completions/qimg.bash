@@ -5,7 +5,7 @@ _qimg_options() {
     local gate="--allow-probe --allow-dir --allow-format --verify --max-depth --no-backing --no-data-file"
     local common="-h --help --object $gate"
     case $1 in
-    "") echo "-h --help -V --version -T --trace -v --verbose --engine --threads --map-budget --compat $gate" ;;
+    "") echo "-h --help -V --version -T --trace -v --verbose --engine --threads --map-budget --memory-limit --compat --sandbox $gate" ;;
     amend) echo "$common -o --options -f --format --image-opts -t --cache --force -p --progress --progress=json -q --quiet" ;;
     bench) echo "$common -f --format --image-opts -t --cache -c --count -d --depth -o --offset -s --buffer-size
         -S --step-size -w --write --pattern --flush-interval --no-drain -i --aio -n --native

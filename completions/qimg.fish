@@ -31,6 +31,8 @@ complete -c qimg -n '__fish_use_subcommand' -s v -l verbose -d 'say on stderr wh
 complete -c qimg -n '__fish_use_subcommand' -l engine -xa "auto io_uring threads" -d 'do input and output by \'io_uring\' or \'threads\''
 complete -c qimg -n '__fish_use_subcommand' -l threads -x -d 'use at most N worker threads'
 complete -c qimg -n '__fish_use_subcommand' -l map-budget -x -d 'memory for the merged map of each chain'
+complete -c qimg -n '__fish_use_subcommand' -l memory-limit -x -d 'use at most SIZE of address space'
+complete -c qimg -n '__fish_use_subcommand' -l sandbox -xa "auto require off" -d 'give up what the command needs not'
 complete -c qimg -n '__fish_use_subcommand' -l compat -xa "qemu" -d 'open what images name as QEMU does'
 complete -c qimg -n '__fish_use_subcommand' -l allow-probe -d 'go by the content of a backing file whose format is not recorded'
 complete -c qimg -n '__fish_use_subcommand' -l allow-dir -r -d 'open backing and data files below DIR only'

@@ -27,6 +27,13 @@ PYTHONDONTWRITEBYTECODE=1"
     endforeach()
 endif()
 
+# The sandbox's own sources, and what must not be possible inside.
+add_executable(sandboxed support_bin/sandboxed.c ${PROJECT_SOURCE_DIR}/tools/sandbox.c
+    ${PROJECT_SOURCE_DIR}/tools/sandbox_filter.c ${PROJECT_SOURCE_DIR}/tools/sandbox_landlock.c)
+target_include_directories(sandboxed PRIVATE ${PROJECT_SOURCE_DIR}/tools)
+target_compile_definitions(sandboxed PRIVATE _GNU_SOURCE)
+target_link_libraries(sandboxed PRIVATE qimg_flags)
+
 # Loaded before the tool: crashes, faults, and what it made durable. No dependency of anything.
 foreach(name kill_at fail_at sync_log)
     add_library(${name} MODULE support_bin/${name}.c)

@@ -40,10 +40,12 @@ int args_number(const struct tool *tool, const char *what, const char *text,
     return EXIT_DONE;
 }
 
-int args_cache(const struct tool *tool, const char *what, const char *text, enum qimg_cache *out)
+int args_cache(struct tool *tool, const char *what, const char *text, enum qimg_cache *out)
 {
     if (qimg_cache_parse(text, out) < 0)
         return tool_fail(tool, "Invalid %s: %s", what, text);
+    if (*out == QIMG_CACHE_NONE || *out == QIMG_CACHE_DIRECTSYNC)
+        tool->confine.direct = true;
     return EXIT_DONE;
 }
 

@@ -23,7 +23,7 @@ int args_number(const struct tool *tool, const char *what, const char *text,
                 struct args_bounds bounds, uint64_t *out);
 
 /* @what "cache option" or "source cache option". */
-int args_cache(const struct tool *tool, const char *what, const char *text, enum qimg_cache *out);
+int args_cache(struct tool *tool, const char *what, const char *text, enum qimg_cache *out);
 
 /* What one or several -o say. Owns its text. */
 struct args_options {

@@ -89,6 +89,7 @@ static int set_cache(struct tool *tool, void *slot, const char *value)
 {
     if (qimg_cache_parse(value, slot) < 0)
         return tool_fail(tool, "Invalid cache mode");
+    tool->confine.direct = true; /* a benchmark chooses as the engine would */
     return EXIT_DONE;
 }
 

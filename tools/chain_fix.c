@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "chain_print.h"
+#include "confine.h"
 #include "opt.h"
 #include "qimg/fix.h"
 #include "text.h"
@@ -244,6 +245,9 @@ int chain_fix(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "Expecting one image file name");
     if (args.relative && args.absolute)
         return tool_fail_usage(tool, "--relative and --absolute exclude each other");
+    if (args.apply)
+        confine_changes_any(tool); /* any image of the chain */
+    confine_inspects(tool); /* whose locks are in the way is not known before */
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     const int code = fix(tool, &args, context, argv[optind]);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "chain_verbs.h"
+#include "confine.h"
 #include "graph_print.h"
 #include "opt.h"
 #include "out.h"
@@ -60,9 +61,8 @@ static int judge(const struct qimg_graph *graph)
     return graph->unreadable > 0 || counts.remote > 0 ? EXIT_CHAIN_UNVISITED : EXIT_DONE;
 }
 
-static int print_svg(const struct tool *tool, const struct qimg_graph *graph)
+static int tell_dot(const struct tool *tool, int rc)
 {
-    const int rc = graph_print_svg(stdout, graph);
     if (rc == 0)
         return EXIT_DONE;
     if (rc > 0)
@@ -71,8 +71,7 @@ static int print_svg(const struct tool *tool, const struct qimg_graph *graph)
     return tool_fail(tool, "Graphviz's dot failed");
 }
 
-static int print(const struct tool *tool, const struct graph_args *args,
-                 const struct qimg_graph *graph)
+static int print(const struct graph_args *args, const struct qimg_graph *graph)
 {
     switch (args->output) {
     case GRAPH_TEXT:
@@ -84,9 +83,7 @@ static int print(const struct tool *tool, const struct graph_args *args,
     case GRAPH_DOT:
         graph_print_dot(stdout, graph);
         break;
-    case GRAPH_SVG:
-        if (print_svg(tool, graph))
-            return EXIT_FAILED;
+    case GRAPH_SVG: /* dot's business */
         break;
     }
     return judge(graph);
@@ -139,22 +136,38 @@ static int tell_dependants(const struct tool *tool, const struct graph_args *arg
 /* --- the verb ----------------------------------------------------------------------------------
  */
 
+static int read_and_print(struct tool *tool, const struct graph_args *args,
+                          struct qimg_context *context, const char *const *paths, size_t count)
+{
+    struct graph_svg svg = { 0 };
+    struct qimg_graph graph = { 0 };
+    struct qimg_error err;
+    const bool draws = args->output == GRAPH_SVG;
+    qimg_error_clear(&err);
+    if (draws && tell_dot(tool, graph_svg_start(stdout, &svg)))
+        return EXIT_FAILED;
+    if (draws)
+        confine_no_more_programs(tool);
+    const bool read = qimg_graph_read(context, paths, count, &graph, &err) == 0;
+    int code = read ? EXIT_DONE : tool_fail_error(tool, "", &err);
+    if (draws && tell_dot(tool, graph_svg_finish(&svg, read ? &graph : NULL)))
+        code = EXIT_FAILED;
+    if (code == EXIT_DONE)
+        code = args->dependants ? tell_dependants(tool, args, &graph) : print(args, &graph);
+    if (read)
+        qimg_graph_release(&graph);
+    return code;
+}
+
 static int run(struct tool *tool, const struct graph_args *args, const char *const *paths,
                size_t count)
 {
     struct qimg_context *context;
-    struct qimg_graph graph;
-    struct qimg_error err;
+    if (args->output == GRAPH_SVG)
+        confine_programs(tool);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
-    qimg_error_clear(&err);
-    int code;
-    if (qimg_graph_read(context, paths, count, &graph, &err) < 0) {
-        code = tool_fail_error(tool, "", &err);
-    } else {
-        code = args->dependants ? tell_dependants(tool, args, &graph) : print(tool, args, &graph);
-        qimg_graph_release(&graph);
-    }
+    const int code = read_and_print(tool, args, context, paths, count);
     qimg_context_free(context);
     return code;
 }

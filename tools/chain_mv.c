@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "chain_verbs.h"
+#include "confine.h"
 #include "opt.h"
 #include "qimg/move.h"
 #include "text.h"
@@ -107,6 +108,9 @@ static int run(struct tool *tool, const struct mv_args *args, const char *const 
     struct qimg_context *context;
     struct qimg_error err;
     qimg_error_clear(&err);
+    if (!args->dry_run)
+        confine_anything(tool);
+    confine_inspects(tool); /* whose locks are in the way is not known before */
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = EXIT_DONE;

@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "chain_verbs.h"
+#include "confine.h"
 #include "job.h"
 #include "opt.h"
 #include "text.h"
@@ -77,6 +78,8 @@ int chain_seal(struct tool *tool, int argc, char **argv)
         return tool->exit_code;
     if (count < 1)
         return tool_fail_usage(tool, "Expecting image file names");
+    for (int i = 0; i < count; i++)
+        confine_changes(tool, argv[optind + i], false);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = EXIT_DONE;

@@ -9,6 +9,7 @@
 
 #include "args.h"
 #include "chain_print.h"
+#include "confine.h"
 #include "opt.h"
 
 #define ASSUMPTIONS_MAX 64
@@ -205,6 +206,7 @@ static int run(struct tool *tool, const struct show_args *args, const char *name
     struct qimg_context *context;
     struct qimg_survey *survey;
     struct qimg_error err;
+    confine_inspects(tool);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     qimg_error_clear(&err);

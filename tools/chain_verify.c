@@ -6,6 +6,7 @@
 #include <getopt.h>
 
 #include "chain_print.h"
+#include "confine.h"
 #include "opt.h"
 #include "text.h"
 
@@ -138,6 +139,7 @@ int chain_verify(struct tool *tool, int argc, char **argv)
         return tool->exit_code;
     if (count == 0)
         return tool_fail_usage(tool, "Expecting image file names");
+    confine_inspects(tool);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     qimg_error_clear(&err);

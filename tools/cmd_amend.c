@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "confine.h"
 #include "job.h"
 #include "opt.h"
 
@@ -60,8 +61,6 @@ static int amend_image(struct tool *tool, struct amend_args *args, const char *f
         return print_help(tool, qimg_image_format(image));
     if (!qimg_amend_help(qimg_image_format(image)))
         return refuse_format(tool, qimg_image_format(image));
-    if (args_options_split(tool, &args->options))
-        return EXIT_FAILED;
     job_begin(
         &job, tool,
         (struct progress_spec){
@@ -81,17 +80,27 @@ static int amend_image(struct tool *tool, struct amend_args *args, const char *f
     return job_end(&job, code);
 }
 
+/* What is below is of no concern but where the disk grows into it. */
+static bool needs_no_backing(const struct tool *tool, const struct amend_args *args)
+{
+    return tool->options.gate.policy != QIMG_POLICY_QEMU && !args_option(&args->options, "size");
+}
+
 static int amend(struct tool *tool, struct amend_args *args, const char *file)
 {
     struct qimg_context *context;
     struct qimg_image *image;
+    if (!args_options_want_help(&args->options) && args_options_split(tool, &args->options))
+        return EXIT_FAILED;
     struct qimg_open_options options = {
         .format = args->format,
         .writable = true,
+        .no_backing = needs_no_backing(tool, args),
         .image_opts = args->image_opts,
     };
     if (args->cache && args_cache(tool, "cache option", args->cache, &options.cache))
         return EXIT_FAILED;
+    confine_changes(tool, file, args->image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);

@@ -12,6 +12,7 @@
 #include "args.h"
 #include "bench_against.h"
 #include "bench_rounds.h"
+#include "confine.h"
 #include "job.h"
 
 /* --- qemu-img's lines ------------------------------------------------------------------------- */
@@ -47,6 +48,8 @@ static int run_plain(struct tool *tool, const struct bench_options *options)
     const struct qimg_open_options how = bench_open_options(options);
     struct qimg_context *context;
     struct qimg_image *image;
+    if (bench_options_write(options))
+        confine_changes(tool, options->name, how.image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args_open(tool, context, options->name, &how, &image);
@@ -146,6 +149,7 @@ static int tell(const struct tool *tool, const struct bench_report *report, stru
 static int run_report(struct tool *tool, const struct bench_options *options)
 {
     static const struct qimg_error stopped = { .code = ECANCELED };
+    confine_anything(tool); /* it makes chains, and draws */
     struct bench_report report = { .options = options, .context = &tool->options };
     struct beside beside = { 0 };
     struct job job;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "args.h"
+#include "confine.h"
 #include "opt.h"
 #include "qimg/bitmap.h"
 
@@ -127,6 +128,7 @@ static int bitmap(struct tool *tool, struct bitmap_args *args, char **operands)
                                                       .no_backing = true };
     struct qimg_context *context;
     struct qimg_image *image = NULL, *source = NULL;
+    confine_changes(tool, operands[0], args->image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args_open(tool, context, operands[0], &options, &image);

@@ -11,6 +11,7 @@
 
 #include "args.h"
 #include "check_print.h"
+#include "confine.h"
 #include "job.h"
 #include "opt.h"
 
@@ -176,6 +177,17 @@ static int undo(struct tool *tool, const struct check_args *args, const char *na
     return EXIT_DONE;
 }
 
+static void say_what_is_done(struct tool *tool, const struct check_args *args, const char *name)
+{
+    confine_reads(tool, name, args->image_opts);
+    if (args->undo)
+        confine_makes(tool, args->undo);
+    if (args->undo_apply)
+        confine_reads(tool, args->undo_apply, false);
+    if (args->undo_apply || args->fix != QIMG_CHECK_FIX_NONE)
+        confine_changes(tool, name, args->image_opts);
+}
+
 int cmd_check(struct tool *tool, int argc, char **argv)
 {
     struct check_args args = { 0 };
@@ -191,6 +203,7 @@ int cmd_check(struct tool *tool, int argc, char **argv)
     if (args.undo_apply && args.fix != QIMG_CHECK_FIX_NONE)
         return tool_fail_usage(tool, "--undo-apply does not go with --repair (-r)");
     struct qimg_context *context;
+    say_what_is_done(tool, &args, argv[optind]);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args.undo_apply ? undo(tool, &args, argv[optind], context)

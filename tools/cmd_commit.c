@@ -6,6 +6,7 @@
 #include <getopt.h>
 
 #include "args.h"
+#include "confine.h"
 #include "job.h"
 #include "opt.h"
 
@@ -116,6 +117,8 @@ static int run(struct tool *tool, const struct commit_args *args, const char *na
         return EXIT_FAILED;
     if (args->image_opts && args->format)
         return tool_fail(tool, "--image-opts and --format are mutually exclusive");
+    confine_changes(tool, name, args->image_opts);
+    confine_changes_named(tool);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     job_begin(

@@ -7,6 +7,7 @@
 
 #include "args.h"
 #include "compare_print.h"
+#include "confine.h"
 #include "job.h"
 #include "opt.h"
 
@@ -124,6 +125,8 @@ int cmd_compare(struct tool *tool, int argc, char **argv)
     job_begin(
         &run.job, tool,
         (struct progress_spec){ .style = args.progress_style, .quiet = args.quiet, .step = 2 });
+    for (int i = 0; i < 2; i++)
+        confine_reads(tool, argv[optind + i], args.image_opts);
     if (tool_context(tool, &context))
         return EXIT_COMPARE_OPEN;
     int code = open_and_compare(tool, context, &args, argv + optind, &run);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "args.h"
+#include "confine.h"
 #include "convert_args.h"
 #include "job.h"
 #include "opt.h"
@@ -123,10 +124,25 @@ static void report_work(const struct tool *tool, const struct qimg_context *cont
             stats.max_in_flight);
 }
 
+static void say_what_is_done(struct tool *tool, const struct convert_args *args, char **names)
+{
+    const char *target = names[args->source_count];
+    if (!args->backing) /* it is opened for its size, under whatever name the target joins it to */
+        for (size_t i = 0; i < args->source_count; i++)
+            confine_reads(tool, names[i], args->image_opts);
+    if (args->no_create) {
+        confine_changes(tool, target, args->target_image_opts);
+        return;
+    }
+    confine_makes(tool, target);
+    confine_makes_beside(tool, target, args_option(&args->options, "data_file"));
+}
+
 static int run(struct tool *tool, const struct convert_args *args, char **names)
 {
     struct qimg_context *context;
     struct job job;
+    say_what_is_done(tool, args, names);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     job_begin(

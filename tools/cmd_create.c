@@ -5,6 +5,7 @@
 #include <getopt.h>
 
 #include "args.h"
+#include "confine.h"
 #include "opt.h"
 #include "text.h"
 
@@ -75,6 +76,8 @@ static int create(struct tool *tool, const struct create_args *args, const char 
         .option_count = args->options.count,
         .announce = args->quiet ? NULL : announce,
     };
+    confine_makes(tool, file);
+    confine_makes_beside(tool, file, args_option(&args->options, "data_file"));
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = EXIT_DONE;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "confine.h"
 #include "job.h"
 #include "opt.h"
 
@@ -137,6 +138,8 @@ static int run(struct tool *tool, const struct dd_args *args)
         .share = args->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_DEFAULT,
         .image_opts = args->image_opts,
     };
+    confine_reads(tool, args->input, args->image_opts);
+    confine_makes(tool, args->output);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args_open(tool, context, args->input, &options, &source);

@@ -6,6 +6,7 @@
 #include <getopt.h>
 
 #include "args.h"
+#include "confine.h"
 #include "info_print.h"
 #include "opt.h"
 
@@ -69,6 +70,7 @@ static int run(struct tool *tool, const struct info_args *args, const char *file
         return EXIT_FAILED;
     if (args->image_opts && args->format)
         return tool_fail(tool, "--image-opts and --format are mutually exclusive");
+    confine_reads(tool, file, args->image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = EXIT_DONE;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "io.h"
 #include "opt.h"
 
@@ -102,6 +103,7 @@ static int open_options(struct io *io, const struct io_args *args, struct io_ope
                               .native_aio = args->native_aio };
     if (args->no_cache)
         open->options.cache = QIMG_CACHE_NONE;
+    io->tool->confine.direct |= args->no_cache;
     if (args->force_share)
         open->options.share = QIMG_SHARE_FORCE;
     if ((args->cache && io_open_letter(io, open, 't', args->cache)) ||
@@ -119,7 +121,12 @@ static int run(struct tool *tool, const struct io_args *args, const char *file)
 {
     struct io io = { .tool = tool, .misaligned = args->misaligned };
     struct io_open open;
-    if (open_options(&io, args, &open) || tool_context(tool, &io.context))
+    if (open_options(&io, args, &open))
+        return EXIT_FAILED;
+    confine_changes_any(tool); /* its commands open what they like */
+
+    confine_inspects(tool); /* whose locks are in the way is not known before */
+    if (tool_context(tool, &io.context))
         return EXIT_FAILED;
     int rc = file ? io_open_image(&io, file, args->image_opts ? NULL : file, &open) : 0;
     if (rc == 0)

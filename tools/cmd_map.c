@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "confine.h"
 #include "map_print.h"
 #include "opt.h"
 
@@ -143,6 +144,7 @@ int cmd_map(struct tool *tool, int argc, char **argv)
         .image_opts = args.image_opts,
     };
     struct qimg_context *context;
+    confine_reads(tool, argv[optind], args.image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     setvbuf(stdout, NULL, _IOFBF, OUTPUT_ROOM);

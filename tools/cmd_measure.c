@@ -5,6 +5,7 @@
 #include <getopt.h>
 
 #include "args.h"
+#include "confine.h"
 #include "opt.h"
 #include "out.h"
 #include "snapshot_arg.h"
@@ -120,6 +121,8 @@ static int open_and_measure(struct tool *tool, struct qimg_context *context,
 static int run(struct tool *tool, struct measure_args *args, const char *name)
 {
     struct qimg_context *context;
+    if (name)
+        confine_reads(tool, name, args->image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = open_and_measure(tool, context, args, name);

@@ -6,6 +6,7 @@
 #include <getopt.h>
 
 #include "args.h"
+#include "confine.h"
 #include "job.h"
 #include "opt.h"
 #include "pull_print.h"
@@ -147,6 +148,8 @@ static int rebase(struct tool *tool, const struct rebase_args *args, const char 
         .no_backing = args->unchecked,
         .image_opts = args->image_opts,
     };
+    if (!args->plan)
+        confine_changes(tool, file, args->image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "confine.h"
 #include "job.h"
 #include "opt.h"
 
@@ -116,6 +117,7 @@ static int resize(struct tool *tool, const struct resize_args *args, struct chan
         .writable = true,
         .image_opts = args->image_opts,
     };
+    confine_changes(tool, args->file, args->image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args_open(tool, context, args->file, &options, &image);

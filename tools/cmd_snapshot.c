@@ -5,6 +5,7 @@
 #include <getopt.h>
 
 #include "args.h"
+#include "confine.h"
 #include "info_print.h"
 #include "job.h"
 #include "opt.h"
@@ -100,6 +101,8 @@ static int run(struct tool *tool, const struct snapshot_args *args, const char *
         .image_opts = args->image_opts,
         .share = args->force_share ? QIMG_SHARE_FORCE : QIMG_SHARE_DEFAULT,
     };
+    if (writes)
+        confine_changes(tool, file, args->image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);

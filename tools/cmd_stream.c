@@ -5,6 +5,7 @@
 #include <getopt.h>
 
 #include "args.h"
+#include "confine.h"
 #include "opt.h"
 #include "pull_print.h"
 
@@ -94,6 +95,8 @@ static int stream(struct tool *tool, const struct stream_args *args, const char 
         .writable = !args->plan,
         .image_opts = args->image_opts,
     };
+    if (!args->plan)
+        confine_changes(tool, file, args->image_opts);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);

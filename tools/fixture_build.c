@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "confine.h"
 #include "fixture_verbs.h"
 #include "text.h"
 
@@ -59,6 +60,7 @@ static int build(struct tool *tool, const struct fixture_writing *how,
                                                         .user = &job };
 
     qimg_error_clear(&err);
+    confine_anything(tool); /* a specification names files, and is its author's own */
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     job_begin(&job, tool,

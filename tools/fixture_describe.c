@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 
+#include "confine.h"
 #include "fixture_verbs.h"
 
 struct describe_args {
@@ -30,6 +31,8 @@ static int describe(struct tool *tool, const struct describe_args *args, const c
     struct qimg_error err;
     char *text;
 
+    if (args->options.data_name)
+        confine_makes(tool, args->options.data_name);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     qimg_error_clear(&err);

@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 
+#include "confine.h"
 #include "fixture_verbs.h"
 #include "text.h"
 
@@ -42,6 +43,8 @@ int fixture_verify(struct tool *tool, int argc, char **argv)
     qimg_error_clear(&err);
     options.engine = tool->options.engine;
     options.threads = tool->options.threads;
+    if (confine_enter(tool))
+        return EXIT_FAILED;
     if (qimg_fixture_verify(argv[optind], &options, &result, &err) < 0)
         return tool_fail_error(tool, "", &err);
     if (!args.quiet)

@@ -6,6 +6,7 @@
 #define TOOLS_GRAPH_PRINT_H
 
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "qimg/graph.h"
 
@@ -28,8 +29,17 @@ void graph_print_json(FILE *file, const struct qimg_graph *graph);
 
 void graph_print_dot(FILE *file, const struct qimg_graph *graph);
 
-/* The same as SVG on @file (whose buffer is flushed), made by Graphviz's dot. 0 or a positive
- * errno: ENOENT where there is no dot; -1 where it failed. */
-int graph_print_svg(FILE *file, const struct qimg_graph *graph);
+/* The same as SVG, made by Graphviz's dot. It is started before images are read, so that the
+ * program need not be able to start another one by then. */
+struct graph_svg {
+    FILE *graph; /* what dot reads */
+    pid_t pid;
+};
+
+/* dot will print on @file. 0 or a positive errno: ENOENT where there is no dot. */
+int graph_svg_start(FILE *file, struct graph_svg *svg);
+
+/* @graph NULL: there is none to be drawn after all. 0, a positive errno, or -1 where dot failed. */
+int graph_svg_finish(struct graph_svg *svg, const struct qimg_graph *graph);
 
 #endif

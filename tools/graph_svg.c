@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The one place where another program is run: Graphviz's dot, on a graph in a temporary file that
- * has no name.
+ * The one place where another program is run: Graphviz's dot, with the graph coming by a pipe.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -38,17 +38,24 @@ static int wait_for(pid_t pid)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
 }
 
-int graph_print_svg(FILE *file, const struct qimg_graph *graph)
+int graph_svg_start(FILE *file, struct graph_svg *svg)
 {
-    FILE *dot = tmpfile();
-    pid_t pid;
-    if (!dot)
+    int ends[2];
+    if (fflush(file) != 0 || pipe2(ends, O_CLOEXEC) < 0)
         return errno;
-    graph_print_dot(dot, graph);
-    int rc =
-        fflush(dot) == 0 && fflush(file) == 0 && lseek(fileno(dot), 0, SEEK_SET) == 0 ? 0 : errno;
-    if (rc == 0)
-        rc = spawn_dot(fileno(dot), fileno(file), &pid);
-    (void)fclose(dot);
-    return rc == 0 ? wait_for(pid) : rc;
+    int rc = spawn_dot(ends[0], fileno(file), &svg->pid);
+    close(ends[0]);
+    svg->graph = rc == 0 ? fdopen(ends[1], "w") : NULL;
+    if (!svg->graph)
+        close(ends[1]);
+    return rc == 0 && !svg->graph ? ENOMEM : rc;
+}
+
+int graph_svg_finish(struct graph_svg *svg, const struct qimg_graph *graph)
+{
+    if (graph)
+        graph_print_dot(svg->graph, graph);
+    const int rc = fclose(svg->graph) == 0 ? 0 : errno;
+    const int waited = wait_for(svg->pid);
+    return rc == 0 || rc == EPIPE ? waited : rc;
 }

@@ -20,7 +20,8 @@ const struct command tool_commands[] = {
     { NULL, NULL, NULL, NULL },
 };
 
-#define LIST_WIDE 75 /* columns of the list of formats */
+#define MEMORY_LEAST (16 << 20) /* with less the libraries alone hardly fit */
+#define LIST_WIDE    75         /* columns of the list of formats */
 
 static void print_formats(void)
 {
@@ -99,6 +100,27 @@ static int set_engine(struct tool *tool, void *slot, const char *value)
     return choose_engine(tool, "--engine", value);
 }
 
+/* @origin is what the user knows @value by. */
+static int choose_sandbox(struct tool *tool, const char *origin, const char *value)
+{
+    static const char *const names[] = {
+        [CONFINE_AS_FAR_AS_CAN] = "auto", [CONFINE_REQUIRED] = "require", [CONFINE_OFF] = "off"
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            tool->confine.mode = (enum confine_mode)i;
+            return EXIT_DONE;
+        }
+    }
+    return tool_fail_usage(tool, "%s expects 'auto', 'require' or 'off', not '%s'", origin, value);
+}
+
+static int set_sandbox(struct tool *tool, void *slot, const char *value)
+{
+    (void)slot;
+    return choose_sandbox(tool, "--sandbox", value);
+}
+
 static int set_threads(struct tool *tool, void *slot, const char *value)
 {
     uint64_t count;
@@ -106,6 +128,12 @@ static int set_threads(struct tool *tool, void *slot, const char *value)
         return EXIT_FAILED;
     *(unsigned *)slot = (unsigned)count;
     return EXIT_DONE;
+}
+
+static int set_memory_limit(struct tool *tool, void *slot, const char *value)
+{
+    return args_size_within(tool, "memory limit", value,
+                            (struct args_bounds){ MEMORY_LEAST, INT64_MAX }, slot);
 }
 
 static int set_compat(struct tool *tool, void *slot, const char *value)
@@ -135,8 +163,17 @@ const struct opt_row opt_engine_rows[] = {
       offsetof(struct tool, options.threads), set_threads },
     { OPT_CALL, 0, "map-budget", "SIZE", "memory for the merged map of each chain (default: 32M)",
       offsetof(struct tool, options.map_budget), opt_set_size },
+    { OPT_CALL, 0, "memory-limit", "SIZE",
+      "use at most SIZE of address space (at least 16M); a fourth of it is the most that\n"
+      "the merged map of a chain takes",
+      offsetof(struct tool, memory_limit), set_memory_limit },
     { OPT_CALL, 0, "compat", "qemu", "open what images name as QEMU does",
       offsetof(struct tool, options.gate.policy), set_compat },
+    { OPT_CALL, 0, "sandbox", "MODE",
+      "give up what the command needs not before it looks at an image: 'auto' as far\n"
+      "as the kernel can, 'require' or fail, 'off' (default: auto, or the environment\n"
+      "variable QIMG_SANDBOX)",
+      0, set_sandbox },
     OPT_ROWS_END,
 };
 
@@ -186,6 +223,9 @@ static int dispatch(struct tool *tool, int argc, char **argv)
 {
     const char *engine = getenv("QIMG_ENGINE");
     if (engine && *engine && choose_engine(tool, "QIMG_ENGINE", engine))
+        return EXIT_FAILED;
+    const char *sandbox = getenv("QIMG_SANDBOX");
+    if (sandbox && *sandbox && choose_sandbox(tool, "QIMG_SANDBOX", sandbox))
         return EXIT_FAILED;
     if (strcmp(tool->name, "qemu-io") == 0) {
         tool->command = find_command("io");

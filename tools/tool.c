@@ -5,15 +5,21 @@
  */
 #include "tool.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "text.h"
 
 /* What --version says where the program is called qemu-img: scripts parse it. */
 #define QEMU_SURFACE_VERSION "10.2.50"
+
+#define DEFAULT_MAP_BUDGET (32 << 20) /* the library's, where nobody says */
 
 static void say(const char *prefix, const char *between, const char *text)
 {
@@ -87,6 +93,8 @@ int tool_fail_error(const struct tool *tool, const char *where, const struct qim
 {
     tool_fail(tool, "%s%s", where, err->text);
     tool_print_hint(tool, err);
+    if (err->code == ENOMEM && tool->memory_limit)
+        fprintf(stderr, "The limit is --memory-limit=%" PRIu64 "\n", tool->memory_limit);
     return EXIT_FAILED;
 }
 
@@ -120,10 +128,27 @@ static void note(void *user, enum qimg_note_level level, const char *text)
         say(tool->name, ": ", text);
 }
 
+/* Address space is what the kernel can hold us to whatever asks for memory, ours and libraries';
+ * malloc() fails in time, and each such failure is an error like others. */
+static void limit_memory(struct tool *tool)
+{
+    struct rlimit limit;
+    const uint64_t most = tool->memory_limit / 4;
+    uint64_t *budget = &tool->options.map_budget;
+    if (!tool->memory_limit)
+        return;
+    if (*budget > most || (*budget == 0 && most < DEFAULT_MAP_BUDGET))
+        *budget = most;
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_max > tool->memory_limit)
+        limit.rlim_cur = limit.rlim_max = tool->memory_limit;
+    (void)setrlimit(RLIMIT_AS, &limit);
+}
+
 int tool_context(struct tool *tool, struct qimg_context **out)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
+    limit_memory(tool);
     struct qimg_context_options options = tool->options;
     options.note = note;
     options.note_user = tool;
@@ -131,6 +156,8 @@ int tool_context(struct tool *tool, struct qimg_context **out)
         options.gate.allow_dirs = tool->allow_dirs;
     if (tool->allow_formats[0])
         options.gate.allow_formats = tool->allow_formats;
+    if (confine_enter(tool))
+        return EXIT_FAILED;
     if (qimg_context_new(&options, out, &err) < 0)
         return tool_fail_error(tool, "", &err);
     return EXIT_DONE;

@@ -11,10 +11,30 @@
 
 #include "exit.h"
 #include "qimg/qimg.h"
+#include "sandbox.h"
 
 #define TOOL_LIST_MAX 64 /* --allow-dir and --allow-format, each */
 
 struct command;
+
+enum confine_mode {
+    CONFINE_AS_FAR_AS_CAN, /* what the kernel has of it */
+    CONFINE_REQUIRED,
+    CONFINE_OFF,
+};
+
+/* What the command said that it will do to files (confine.h). */
+struct confine {
+    enum confine_mode mode;
+    enum sandbox_files files;
+    bool told_reads;    /* all images that the user named are among the places */
+    bool obscure;       /* one of them is no plain path */
+    bool changes_named; /* what an image names is written too */
+    bool programs, inspects, no_memory, entered;
+    bool direct; /* a cache mode asks for O_DIRECT, for which the engine likes a ring */
+    struct sandbox_place *places;
+    size_t count;
+};
 
 struct tool {
     const char *name;  /* last part of argv[0]: messages begin with it */
@@ -24,6 +44,8 @@ struct tool {
     bool verbose;
     int exit_code; /* where opt_parse() says that there is nothing left to do */
     struct qimg_context_options options;
+    struct confine confine;
+    uint64_t memory_limit; /* bytes of address space; 0 = none of our own */
     const char *allow_dirs[TOOL_LIST_MAX + 1];
     const char *allow_formats[TOOL_LIST_MAX + 1];
 };
@@ -65,8 +87,8 @@ void tool_advise(const struct tool *tool, const char *fmt, ...) TOOL_PRINTF(2, 3
 /* "NAME: warning: TEXT" */
 void tool_warn(const struct tool *tool, const char *fmt, ...) TOOL_PRINTF(2, 3);
 
-/* Makes the context that the global options ask for. Returns EXIT_DONE, or EXIT_FAILED after
- * saying why. */
+/* Enters the sandbox and makes the context that the global options ask for. Returns EXIT_DONE, or
+ * EXIT_FAILED after saying why. */
 int tool_context(struct tool *tool, struct qimg_context **out);
 
 /* --version */

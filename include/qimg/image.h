@@ -166,6 +166,11 @@ QIMG_API const char *const *qimg_formats(void);
  * backing file, whether or not this library can open it? */
 QIMG_API bool qimg_format_known(const char *name);
 
+/* Does the image in the file @path ask for an external data file? Looks at a single bit of its
+ * header, and needs no context: for a program that gives up rights before it opens the image. True
+ * also where it cannot be told. */
+QIMG_API bool qimg_may_have_data_file(const char *path);
+
 #ifdef __cplusplus
 }
 #endif

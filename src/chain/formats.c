@@ -3,15 +3,19 @@
  * Names of formats: those that this library opens, from the registry, sorted once; and those that
  * QEMU knows, which may be recorded in an image whatever this library makes of them.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bits.h"
+#include "cleanup.h"
 #include "format.h"
 #include "qimg/image.h"
 
-#define FORMATS_MAX 32
+#define FORMATS_MAX    32
+#define DATA_FILE_HEAD 512 /* bytes: where headers have their feature bits */
 
 static const char *names[FORMATS_MAX + 1];
 static pthread_once_t sorted = PTHREAD_ONCE_INIT;
@@ -35,6 +39,20 @@ const char *const *qimg_formats(void)
 {
     pthread_once(&sorted, sort_names);
     return names;
+}
+
+bool qimg_may_have_data_file(const char *path)
+{
+    uint8_t head[DATA_FILE_HEAD];
+    struct stat st;
+    AUTO_FD const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
+        return true;
+    const ssize_t len = pread(fd, head, sizeof(head), 0);
+    if (len < 0)
+        return true;
+    const struct format_ops *format = format_probe(head, (size_t)len);
+    return format->wants_data_file && format->wants_data_file(head, (size_t)len);
 }
 
 /* Formats and protocols alike: QEMU has one list of both. */

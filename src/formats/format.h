@@ -96,6 +96,10 @@ struct format_ops {
     /* How sure is it that a file that begins with @head (zero padded to 512) is mine? 0..100. */
     int (*probe)(const uint8_t *head, size_t len);
 
+    /* Does a file that begins so ask for a data file? Looks at that alone, and decodes nothing.
+     * NULL: images of this format have none. */
+    bool (*wants_data_file)(const uint8_t *head, size_t len);
+
     /* Takes over @file on success only. Errors carry QEMU's sentence, without the file's name. */
     int (*open)(struct io_file *file, const struct image_open_options *options, struct image **out,
                 struct qimg_error *err);

@@ -240,19 +240,6 @@ def test_a_reference_must_be_a_file_or_a_block_device(twin, kind, role):
         assert result.code == 1 and "thing" in result.err and result.seconds < 5
 
 
-def test_info_opens_only_the_named_file(twin):
-    """Shown by the kernel: the files opened below the test's directory."""
-    top = images.chain(twin, 3)
-    if not os.path.exists("/usr/bin/strace"):
-        pytest.skip("no strace")
-    done = subprocess.run(["strace", "-f", "-e", "trace=open,openat,openat2", str(run.ours().path),
-                           "info", top], cwd=twin.theirs, capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip("strace cannot run here")
-    opened = [line for line in done.stderr.splitlines() if ".qcow2" in line or ".raw" in line]
-    assert opened and all(top in line for line in opened), opened
-
-
 def holders(here):
     """Images that name in/link in each way there is, by what names it."""
     tool = run.qemu_img(here)

@@ -2,9 +2,11 @@
  *
  * Runs a program under limits and reports what it used, for the python tests.
  *
- *   confine [--nofile N] [--no-io-uring] [--report FILE] -- ARGV0 PROGRAM [ARGUMENT...]
+ *   confine [--nofile N] [--no-io-uring] [--no-landlock] [--report FILE] -- ARGV0 PROGRAM
+ *           [ARGUMENT...]
  *
  * --no-io-uring  a seccomp filter answers EPERM to io_uring_setup, as container runtimes do
+ * --no-landlock  the same with ENOSYS for landlock_create_ruleset, as an older kernel does
  * --nofile N     RLIMIT_NOFILE, soft and hard
  * --report FILE  "<peak KiB> <user+system microseconds>" of the program, when it has ended
  *
@@ -32,12 +34,12 @@ static void die(const char *what)
     _exit(125);
 }
 
-static void refuse_io_uring(void)
+static void refuse(unsigned call, unsigned answer)
 {
     struct sock_filter rules[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | answer),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const struct sock_fprog program = { sizeof(rules) / sizeof(rules[0]), rules };
@@ -73,11 +75,13 @@ static void report(const char *path)
 int main(int argc, char **argv)
 {
     const char *nofile = NULL, *report_path = NULL;
-    int no_io_uring = 0, status, i;
+    int no_io_uring = 0, no_landlock = 0, status, i;
 
     for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (!strcmp(argv[i], "--no-io-uring"))
             no_io_uring = 1;
+        else if (!strcmp(argv[i], "--no-landlock"))
+            no_landlock = 1;
         else if (!strcmp(argv[i], "--nofile") && i + 1 < argc)
             nofile = argv[++i];
         else if (!strcmp(argv[i], "--report") && i + 1 < argc)
@@ -99,7 +103,9 @@ int main(int argc, char **argv)
         if (nofile)
             limit_files(nofile);
         if (no_io_uring)
-            refuse_io_uring();
+            refuse(SYS_io_uring_setup, EPERM);
+        if (no_landlock)
+            refuse(SYS_landlock_create_ruleset, ENOSYS);
         argv[i + 2] = argv[i + 1]; /* the name it is run under */
         execv(program, argv + i + 2);
         die(program);

@@ -25,6 +25,13 @@ static int qcow2_probe(const uint8_t *head, size_t len)
     return load_be32(head) == QCOW2_MAGIC && load_be32(head + 4) >= 2 ? 100 : 0;
 }
 
+/* Version 2 has no feature bits; a reserved version is refused before they matter. */
+static bool qcow2_wants_data_file(const uint8_t *head, size_t len)
+{
+    return len >= QCOW2_AT_INCOMPATIBLE + 8 && load_be32(head + 4) >= 3 &&
+           (load_be64(head + QCOW2_AT_INCOMPATIBLE) & QCOW2_INCOMPAT_DATA_FILE);
+}
+
 /* What load() fills in. */
 static void release_loaded(struct qcow2 *q)
 {
@@ -346,6 +353,7 @@ static int qcow2_open(struct io_file *file, const struct image_open_options *opt
 const struct format_ops qcow2_ops = {
     .name = "qcow2",
     .probe = qcow2_probe,
+    .wants_data_file = qcow2_wants_data_file,
     .open = qcow2_open,
     .close = qcow2_close,
     .select_snapshot = qcow2_select_snapshot,
