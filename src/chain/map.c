@@ -4,7 +4,8 @@
  * and look-ups in it. Invariants: (1) windows do not overlap and are sorted; (2) a window's runs
  * change only by splices, under the lock; (3) memory of all windows stays within the budget, the
  * one just loaded aside; (4) no window is so large that full fragmentation would take more than
- * a quarter of the budget, so (3) can always be kept.
+ * a quarter of the budget, so (3) can always be kept; only stretches without any table, which
+ * cannot fragment while nobody writes, are one window each, however long.
  *
  * Threads: the index is under a read-write lock that is never held during I/O; loads take turns
  * on a mutex of their own, so that reads of what is resolved go on meanwhile.
@@ -21,6 +22,7 @@
 #include "checked.h"
 #include "cleanup.h"
 #include "map_run.h"
+#include "map_tables.h"
 #include "writing.h"
 
 #define WINDOW_MIN     (64 * KiB)
@@ -237,6 +239,51 @@ static bool choose_window(struct chain_map *map, uint64_t off, struct qimg_range
     return missing;
 }
 
+/* Has no layer a table for any of @range? */
+static int is_bare(const struct qimg_image *image, struct qimg_range range, bool *bare)
+{
+    struct table_ref_vec refs = { 0 };
+    int rc = 0;
+    *bare = true;
+    for (unsigned i = 0; rc == 0 && *bare && i < image->layer_count; i++) {
+        const struct image *layer = image->layers[i].image;
+        const struct qimg_range part = range_clip(range, layer->size);
+        if (part.len == 0)
+            continue;
+        if (!layer->ops->map_plan || layer->writing)
+            *bare = false;
+        else
+            rc = layer->ops->map_plan(layer, part, &refs);
+        *bare = *bare && refs.count == 0;
+    }
+    table_ref_vec_release(&refs);
+    return rc;
+}
+
+/* A disk of a pebibyte may have no table at all: where @guest has none, it goes on as far as there
+ * is none, in steps twice as long each time. */
+static int extend_bare(struct chain_map *map, struct qimg_range *guest)
+{
+    uint64_t limit = map->image->size;
+    bool bare;
+
+    if (map->image->writing)
+        return 0;
+    TRY(is_bare(map->image, *guest, &bare));
+    pthread_rwlock_rdlock(&map->lock);
+    const size_t next = window_after(map, guest->off);
+    if (next < map->windows.count)
+        limit = map->windows.items[next]->guest.off;
+    pthread_rwlock_unlock(&map->lock);
+    for (uint64_t step = guest->len; bare && range_end(*guest) < limit; step *= 2) {
+        const struct qimg_range more = { range_end(*guest),
+                                         min_u64(step, limit - range_end(*guest)) };
+        TRY(is_bare(map->image, more, &bare));
+        guest->len += bare ? more.len : 0;
+    }
+    return 0;
+}
+
 /* Windows grow while memory is plenty or the disk is read in order; when windows had to go, the
  * next random miss starts small again. */
 static void learn(struct chain_map *map, struct qimg_range loaded, bool evicted)
@@ -255,6 +302,7 @@ static int load_window_locked(struct chain_map *map, uint64_t off)
     struct qimg_range guest;
     if (!choose_window(map, off, &guest))
         return 0;
+    TRY(extend_bare(map, &guest));
     struct window *w = calloc(1, sizeof(*w));
     if (!w)
         return -ENOMEM;
