@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "open.h"
 #include "resolve_tuning.h"
+#include "signature.h"
 
 #define PROBE_BYTES 512
 
@@ -140,6 +141,17 @@ static void warn_guessed_raw(struct qimg_context *context, const char *name)
                  name);
 }
 
+/* What begins like an image of another format would be unwrapped by QEMU: its container taken for
+ * the disk itself, somebody's data would seem to be there and be of no use. */
+static int refuse_foreign(const uint8_t *head, size_t len, struct qimg_error *err)
+{
+    const char *format = signature_at_start(head, len);
+    if (!format || strcmp(format, "qcow2") == 0) /* no version of qcow2 that QEMU would probe */
+        return 0;
+    (void)qimg_fail(err, ENOTSUP, "It begins like a %s image, which cannot be read", format);
+    return qimg_hint(err, "If it is a raw disk all the same, say so: -f raw");
+}
+
 static int probe_format(struct qimg_context *context, const struct open_request *request,
                         struct io_file *file, const struct format_ops **out, struct qimg_error *err)
 {
@@ -149,7 +161,10 @@ static int probe_format(struct qimg_context *context, const struct open_request 
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "Could not read image for determining its format");
     *out = format_probe(head, got);
-    if (request->options->writable && strcmp((*out)->name, "raw") == 0)
+    if (strcmp((*out)->name, "raw") != 0)
+        return 0;
+    TRY(refuse_foreign(head, got, err));
+    if (request->options->writable)
         warn_guessed_raw(context, request->place->display);
     return 0;
 }

@@ -105,6 +105,15 @@ int signature_find(struct io_file *file, const struct signature **found, size_t 
     return search(file, found, room, false);
 }
 
+const char *signature_at_start(const uint8_t *head, size_t len)
+{
+    for (const struct signature *s = signatures; s->format && s->of_image; s++)
+        if (s->at >= 0 && (uint64_t)s->at + s->len <= len &&
+            memcmp(head + s->at, s->bytes, s->len) == 0)
+            return s->format;
+    return NULL;
+}
+
 int signature_of_image(struct io_file *file, const char **format)
 {
     const struct signature *first = NULL;

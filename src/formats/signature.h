@@ -24,6 +24,9 @@ extern const struct signature signatures[];
  * once. Returns how many there are (may be more than @room), or a negative errno. */
 MUST_CHECK int signature_find(struct io_file *file, const struct signature **found, size_t room);
 
+/* The format whose images begin with @head, the first @len bytes of a file; NULL: none's do. */
+const char *signature_at_start(const uint8_t *head, size_t len);
+
 /* The format of the first image signature, NULL for none. 0 or a negative errno. */
 MUST_CHECK int signature_of_image(struct io_file *file, const char **format);
 
