@@ -123,8 +123,8 @@ void bench_print_json(FILE *to, const struct bench_report *report,
     for (unsigned i = 0; i < report->count; i++)
         print_series(&out, report, &report->series[i]);
     out_close(&out);
-    if (report->no_calls[0])
-        out_text(&out, "system-calls-not-counted", report->no_calls);
+    if (report->meter.no_calls[0])
+        out_text(&out, "system-calls-not-counted", report->meter.no_calls);
     if (comparison)
         bench_comparison_json(&out, comparison);
     out_close(&out);

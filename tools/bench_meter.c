@@ -58,13 +58,17 @@ static void count_calls(struct bench_meter *meter)
 void bench_meter_open(struct bench_meter *meter)
 {
     *meter = (struct bench_meter){ 0 };
+    count_calls(meter);
+}
+
+void bench_meter_start(struct bench_meter *meter)
+{
     malloc_trim(0);
     const int refs = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
     if (refs >= 0) {
         meter->memory_reset = write(refs, "5", 1) == 1;
         close(refs);
     }
-    count_calls(meter);
 }
 
 void bench_meter_close(struct bench_meter *meter)

@@ -7,6 +7,7 @@
 #define TOOLS_BENCH_REPORT_H
 
 #include "bench_machine.h"
+#include "bench_meter.h"
 #include "bench_options.h"
 #include "bench_stats.h"
 
@@ -40,7 +41,7 @@ struct bench_report {
     const struct qimg_context_options *context; /* that the measured contexts were made with */
     struct bench_machine machine;
     const char *engine;       /* that did the work */
-    char no_calls[96];        /* why system calls were not counted; "" = they were */
+    struct bench_meter meter; /* of all rounds */
     uint64_t hashed_requests; /* that request_hash is of */
     struct bench_series *series;
     unsigned count; /* of series */

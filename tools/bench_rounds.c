@@ -184,20 +184,18 @@ static void note_round(const struct round *r, uint64_t *values)
     values[BENCH_CACHED] = r->cached;
 }
 
-static int run_round(struct tool *tool, struct bench_report *report, struct bench_series *series,
+static int run_round(struct tool *tool, struct bench_report *report, unsigned index,
                      unsigned number)
 {
-    struct bench_meter meter;
+    struct bench_series *series = &report->series[index];
     struct round *r = malloc(sizeof(*r)); /* histograms are large */
     if (!r)
         return tool_fail(tool, "out of memory");
     *r = (struct round){
         .tool = tool, .report = report, .series = series, .cached = BENCH_NOT_MEASURED
     };
-    bench_meter_open(&meter);
-    const int code = open_and_measure(r, &meter);
-    memcpy(report->no_calls, meter.no_calls, sizeof(report->no_calls));
-    bench_meter_close(&meter);
+    bench_meter_start(&report->meter);
+    const int code = open_and_measure(r, &report->meter);
     report->engine = r->result.engine;
     if (code == EXIT_DONE)
         note_round(r, series->rounds[number]);
@@ -257,7 +255,7 @@ static int run_all(struct tool *tool, struct bench_report *report, const char *s
             if (round > 0)
                 code = renew(tool, report, i, scratch, false);
             if (code == EXIT_DONE)
-                code = run_round(tool, report, &report->series[i], round);
+                code = run_round(tool, report, i, round);
         }
     }
     if (code == EXIT_DONE)
@@ -271,7 +269,9 @@ int bench_rounds_run(struct tool *tool, struct bench_report *report)
     char *scratch = NULL;
     if (options->depths.count && bench_scratch_make(tool, options->scratch, &scratch))
         return EXIT_FAILED;
+    bench_meter_open(&report->meter);
     const int code = run_all(tool, report, scratch);
+    bench_meter_close(&report->meter);
     bench_scratch_remove(tool, scratch);
     return code;
 }

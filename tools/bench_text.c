@@ -193,9 +193,9 @@ static void print_notes(FILE *to, const struct bench_report *report)
         fprintf(to,
                 "\nMedians of %u rounds; spread: half the distance from the worst to the best.\n",
                 rounds);
-    if (report->no_calls[0]) {
+    if (report->meter.no_calls[0]) {
         fputs("System calls were not counted (", to);
-        text_show(to, report->no_calls);
+        text_show(to, report->meter.no_calls);
         fputs(").\n", to);
     }
     if (left == BENCH_NOT_MEASURED)

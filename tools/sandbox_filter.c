@@ -116,6 +116,8 @@ static const uint16_t allowed_calls[] = {
     SYS_flock,
     SYS_fsync,
     SYS_fdatasync,
+    SYS_syncfs,
+    SYS_mincore,
     SYS_sync_file_range,
     SYS_fadvise64,
     SYS_dup,
