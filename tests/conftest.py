@@ -7,15 +7,17 @@ import subprocess
 import pytest
 
 from pylib import run
-from pylib.paths import LONG
+from pylib.paths import LONG, SANITIZED
 from pylib.twin import Twin
 
 
 def keep_share(config, items):
-    """QIMG_SHARE=1,2/3: two thirds of the comparisons with QEMU; another build has the rest."""
+    """QIMG_SHARE=1,2,3/4: three quarters of the comparisons with QEMU; another build has the rest.
+    Of the other suites, which the release build goes through whole, a sanitizer sees its share."""
     which, _, of = os.environ["QIMG_SHARE"].partition("/")
     kept = {int(number) for number in which.split(",")}
-    shared = [item for item in items if item.path.parent.name == "compat"]
+    suites = {"compat", "cli", "corpus"} if SANITIZED else {"compat"}
+    shared = [item for item in items if item.path.parent.name in suites]
     dropped = [item for i, item in enumerate(shared) if i % int(of) not in kept]
     config.hook.pytest_deselected(items=dropped)
     out = set(dropped)

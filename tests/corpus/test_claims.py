@@ -14,7 +14,7 @@ from pylib import run  # noqa: E402
 from pylib.paths import SANITIZED  # noqa: E402
 
 TIB = 1 << 40
-SECONDS = 5 if SANITIZED else 1
+SECONDS = 30 if SANITIZED else 1
 KIB = 64 * 1024
 
 

@@ -43,7 +43,7 @@ static void run(const uint8_t *bytes, size_t len)
         memcpy(copy, bytes, len);
     if (kept) {
         memcpy(kept, &len, sizeof(len));
-        memcpy(kept + sizeof(len), bytes, len);
+        memcpy(kept + sizeof(len), copy, len);
     }
     alarm(SECONDS_OF_ONE);
     LLVMFuzzerTestOneInput(copy, len);
