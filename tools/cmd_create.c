@@ -76,6 +76,8 @@ static int create(struct tool *tool, const struct create_args *args, const char 
         .option_count = args->options.count,
         .announce = args->quiet ? NULL : announce,
     };
+    if (!args->backing && !args_option(&args->options, "backing_file"))
+        confine_reads_nothing(tool);
     confine_makes(tool, file);
     confine_makes_beside(tool, file, args_option(&args->options, "data_file"));
     if (tool_context(tool, &context))

@@ -123,6 +123,8 @@ static int run(struct tool *tool, struct measure_args *args, const char *name)
     struct qimg_context *context;
     if (name)
         confine_reads(tool, name, args->image_opts);
+    else
+        confine_reads_nothing(tool);
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = open_and_measure(tool, context, args, name);

@@ -65,6 +65,11 @@ void confine_reads(struct tool *tool, const char *name, bool image_opts)
         tool->confine.obscure = true;
 }
 
+void confine_reads_nothing(struct tool *tool)
+{
+    tool->confine.reads_nothing = true;
+}
+
 void confine_changes_named(struct tool *tool)
 {
     tool->confine.changes_named = true;
@@ -218,6 +223,11 @@ static void tell(const struct tool *tool, const struct sandbox_plan *plan,
 static int enter(struct tool *tool)
 {
     struct confine *c = &tool->confine;
+    if (c->reads_nothing && c->mode == CONFINE_AS_FAR_AS_CAN) {
+        if (tool->verbose)
+            fprintf(stderr, "%s: sandbox: not needed, no image is read\n", tool->name);
+        return EXIT_DONE;
+    }
     struct sandbox_plan plan = plan_of(tool);
     add_named(tool, &plan);
     if (c->no_memory)

@@ -14,6 +14,10 @@
  * then --allow-dir bounds what can be read at all. */
 void confine_reads(struct tool *tool, const char *name, bool image_opts);
 
+/* No image is read at all. A stranger has no say in what the command does then: nothing is confined
+ * but where the user asked for it. */
+void confine_reads_nothing(struct tool *tool);
+
 /* The image @name is changed in place, and its data file. */
 void confine_changes(struct tool *tool, const char *name, bool image_opts);
 

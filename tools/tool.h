@@ -27,6 +27,7 @@ enum confine_mode {
 struct confine {
     enum confine_mode mode;
     enum sandbox_files files;
+    bool reads_nothing; /* of what anybody wrote into an image */
     bool told_reads;    /* all images that the user named are among the places */
     bool obscure;       /* one of them is no plain path */
     bool changes_named; /* what an image names is written too */

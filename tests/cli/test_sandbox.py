@@ -111,6 +111,20 @@ def test_verbose_tells_what_is_in_force(twin):
     assert not said_of(tool.environ(QIMG_SANDBOX="off"), "info", top)
 
 
+@needs_landlock
+@needs_filter
+def test_what_reads_no_image_is_confined_on_demand(twin):
+    tool, top = run.ours(twin.theirs), images.chain(twin, 2)
+    fresh = ("create", "-f", "qcow2")
+    for args, needed in (((*fresh, "new", "1M"), False),
+                         (("measure", "--size", "1M", "-O", "raw"), False),
+                         ((*fresh, "-F", "qcow2", "-b", top, "new"), True),
+                         ((*fresh, "-o", f"backing_file={top},backing_fmt=qcow2", "new"), True),
+                         (("--sandbox=require", *fresh, "new", "1M"), True)):
+        said = said_of(tool, *args)
+        assert len(said) == 2 if needed else "no image is read" in said[0], args
+
+
 def test_a_data_file_is_written_wherever_it_lies(twin):
     """The name is the image's; nobody bounded it."""
     here, tool = twin.theirs, run.ours(twin.theirs)
