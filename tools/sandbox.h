@@ -3,10 +3,9 @@
  * What the program gives up before it looks at an image: Landlock takes away the files that the
  * command has no business with (and TCP, abstract sockets, signals to others), a seccomp filter
  * takes away system calls that it never makes: starting programs, sockets, ptrace, ... and, where
- * nothing at all is to be written, opening files for that. Neither can
- * be taken back, and threads started later are inside too. A kernel that has neither, or a host
- * that forbids them, leaves the program as it was; the caller is told. docs/confinement.md has
- * the whole of it.
+ * nothing at all is to be written, opening files for that. Neither can be taken back, and threads
+ * started later are inside too. A kernel that has neither, or a host that forbids them, leaves the
+ * program as it was; the caller is told. docs/confinement.md has the whole of it.
  */
 #ifndef TOOLS_SANDBOX_H
 #define TOOLS_SANDBOX_H
@@ -37,7 +36,8 @@ struct sandbox_plan {
     bool programs; /* other programs may be started; they inherit all the rest */
     bool inspects; /* other processes are looked at, which Landlock would hide, and files as another
                     * user sees them: the filter is all there is */
-    bool io_uring; /* a ring may be set up: what goes through one, the filter does not see */
+    bool io_uring; /* a ring may be set up: what goes through one, the filter does not see, so that
+                    * there is Landlock whatever is looked at */
     const struct sandbox_place *places;
     size_t place_count;
 };
@@ -50,9 +50,6 @@ struct sandbox_state {
 
 /* Confines the calling thread and all that it starts from now on. */
 struct sandbox_state sandbox_enter(const struct sandbox_plan *plan);
-
-/* Is nothing at all to be written? */
-bool sandbox_reads_only(const struct sandbox_plan *plan);
 
 /* Is nothing at all to be written? */
 bool sandbox_reads_only(const struct sandbox_plan *plan);

@@ -7,11 +7,13 @@
  * numbers: a system call costs a few comparisons, and the kernel, which tries out every number when
  * the filter is set up, is done in a fraction of the time that a list would take.
  */
+#include <asm/termbits.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <stdint.h>
@@ -77,7 +79,6 @@ static const uint16_t allowed_calls[] = {
     SYS_getrandom,
     SYS_prctl,
     /* about oneself */
-    SYS_prlimit64,
     SYS_getrlimit,
     SYS_getrusage,
     SYS_sysinfo,
@@ -112,7 +113,6 @@ static const uint16_t allowed_calls[] = {
     SYS_faccessat2,
     SYS_readlinkat,
     SYS_getdents64,
-    SYS_fcntl,
     SYS_flock,
     SYS_fsync,
     SYS_fdatasync,
@@ -161,11 +161,21 @@ static const uint16_t ring_calls[] = { SYS_io_uring_setup, SYS_io_uring_enter,
                                        SYS_io_uring_register, SYS_eventfd2 };
 
 static const uint16_t program_calls[] = {
-    SYS_execve, SYS_execveat, SYS_clone, SYS_waitid, SYS_tgkill,
+    SYS_execve, SYS_execveat, SYS_clone, SYS_waitid, SYS_tgkill, SYS_prlimit64, SYS_fcntl,
 #ifdef SYS_vfork
     SYS_vfork,
 #endif
 };
+
+/* Not those by which a file sends signals to other processes. */
+static const uint32_t fcntls[] = { F_DUPFD,  F_DUPFD_CLOEXEC, F_GETFD,     F_SETFD,
+                                   F_GETFL,  F_SETFL,         F_GETLK,     F_SETLK,
+                                   F_SETLKW, F_OFD_GETLK,     F_OFD_SETLK, F_OFD_SETLKW };
+
+/* Is it a terminal, how wide; devices. Not typing into the terminal, which would run commands after
+ * us, nor attributes of files. */
+static const uint32_t ioctls[] = { TCGETS,   TCGETS2,   TIOCGWINSZ, BLKGETSIZE64,
+                                   BLKROGET, BLKSSZGET, BLKZEROOUT };
 
 /* Of a little-endian machine: the low half of an argument. */
 #define LOW_OF_ARGUMENT(n) ((uint32_t)offsetof(struct seccomp_data, args) + 8 * (n))
@@ -287,25 +297,31 @@ static void allow_reading(struct program *p, uint32_t call, unsigned flags_argum
     answer(p, ANSWER_DENY);
 }
 
-/* raise() and abort() are calls to oneself. */
-static void allow_own_signals(struct program *p)
+/* Fine where the argument is one of @values. */
+static void allow_values(struct program *p, uint32_t call, unsigned argument,
+                         const uint32_t *values, size_t count)
 {
-    emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 4));
-    load(p, LOW_OF_ARGUMENT(0));
-    emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)getpid(), 0, 1));
-    answer(p, ANSWER_ALLOW);
+    const uint8_t left = (uint8_t)count;
+    emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, left + 3));
+    load(p, LOW_OF_ARGUMENT(argument));
+    for (uint8_t i = 0; i < left; i++)
+        emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, values[i], left - i, 0));
     answer(p, ANSWER_DENY);
+    answer(p, ANSWER_ALLOW);
 }
 
-/* Typing into the terminal that we run on would run commands after us. */
-static void allow_ioctls(struct program *p)
+#define ALLOW_VALUES(p, call, argument, list) \
+    allow_values(p, call, argument, list, sizeof(list) / sizeof((list)[0]))
+
+/* What is done to oneself, and could be done to other processes. */
+static void allow_on_oneself(struct program *p)
 {
-    emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 5));
-    load(p, LOW_OF_ARGUMENT(1));
-    emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 2, 0));
-    emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 1, 0));
-    answer(p, ANSWER_ALLOW);
-    answer(p, ANSWER_DENY);
+    const uint32_t signals[] = { (uint32_t)getpid() }; /* raise(), abort() */
+    const uint32_t limits[] = { 0 };
+
+    ALLOW_VALUES(p, SYS_tgkill, 0, signals);
+    ALLOW_VALUES(p, SYS_prlimit64, 0, limits);
+    ALLOW_VALUES(p, SYS_fcntl, 1, fcntls);
 }
 
 int sandbox_filter(const struct sandbox_plan *plan)
@@ -320,9 +336,9 @@ int sandbox_filter(const struct sandbox_plan *plan)
     load(&p, offsetof(struct seccomp_data, nr));
     if (!plan->programs) {
         allow_threads(&p);
-        allow_own_signals(&p);
+        allow_on_oneself(&p);
     }
-    allow_ioctls(&p);
+    ALLOW_VALUES(&p, SYS_ioctl, 1, ioctls);
     if (sandbox_reads_only(plan)) {
         allow_reading(&p, SYS_openat, 2);
 #ifdef SYS_open

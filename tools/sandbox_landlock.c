@@ -118,7 +118,7 @@ static int add_rules(int ruleset, const struct sandbox_plan *plan, uint64_t hand
 
 int sandbox_landlock(const struct sandbox_plan *plan)
 {
-    if (plan->inspects)
+    if (plan->inspects && !plan->io_uring)
         return 0;
     const long version =
         syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);

@@ -14,8 +14,8 @@ from pylib.paths import BUILD, SANITIZED
 
 SANDBOXED = BUILD / "tests/sandboxed"
 FILE_ACTS = ("write", "make", "remove", "rename", "thread")
-CALL_ACTS = ("exec", "exec-memory", "fork", "tcp", "udp", "unix", "ptrace", "signal", "type",
-             "chmod", "clone3", "ring")
+CALL_ACTS = ("exec", "exec-memory", "fork", "tcp", "udp", "unix", "ptrace", "signal",
+             "signal-by-file", "limit", "type", "attributes", "chmod", "clone3", "ring")
 
 
 def sandboxed(scratch, plan, act, place=None, name="victim"):
@@ -82,7 +82,8 @@ def test_system_calls_that_no_image_needs_are_gone(scratch, act):
     assert sandboxed(scratch, "off", act) == "done", "the act is possible as such"
     for plan in ("reads", "rewrites", "anything"):
         assert sandboxed(scratch, plan, act) in ("EPERM", "ENOSYS"), plan
-    for plan, given in (("ring", ("ring",)), ("programs", ("exec", "fork"))):
+    for plan, given in (("ring", ("ring",)),
+                        ("programs", ("exec", "fork", "signal-by-file", "limit"))):
         said = sandboxed(scratch, plan, act)
         assert said == "done" if act in given else said in ("EPERM", "ENOSYS"), plan
 
@@ -104,6 +105,8 @@ def test_verbose_tells_what_is_in_force(twin):
             (("commit", "-q", top), "no new files", "filtered"),
             (("commit", "-q", "--allow-dir=.", top), "writes what was named only", "filtered"),
             (("convert", "-O", "raw", "-t", "none", top, "x"), "named only", "io_uring is not"),
+            (("chain", "fix", top), "nothing (without Landlock", "filtered"),
+            (("chain", "fix", "--engine=io_uring", top), "nothing (Landlock", "io_uring is not"),
             (("chain", "graph", "--output=svg", top), "nothing", "programs may be started")):
         first, second = said_of(tool, *args)
         assert files in first and calls in second, args

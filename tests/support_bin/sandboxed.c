@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -19,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,6 +29,8 @@
 #include <unistd.h>
 
 #include "sandbox.h"
+
+static pid_t parent; /* another process */
 
 /* Each returns 0, or -1 with errno. */
 static int by_fd(int fd)
@@ -136,7 +140,31 @@ static int do_ptrace(const char *path)
 static int do_signal(const char *path)
 {
     (void)path;
-    return kill(getppid(), 0);
+    return kill(parent, 0);
+}
+
+static int
+do_signal_by_file(const char *path) /* the kernel sends it when there is something to read */
+{
+    int ends[2];
+    (void)path;
+    return pipe(ends) < 0 ? -1 : fcntl(ends[0], F_SETOWN, parent);
+}
+
+static int do_limit(const char *path)
+{
+    struct rlimit limit;
+    (void)path;
+    return prlimit(parent, RLIMIT_CORE, NULL, &limit);
+}
+
+static int do_attributes(const char *path) /* such as "immutable" */
+{
+    int flags = 0;
+    const int fd = open(path, O_RDONLY), rc = ioctl(fd, FS_IOC_GETFLAGS, &flags);
+    const bool has_none = rc < 0 && (errno == ENOTTY || errno == EOPNOTSUPP);
+    close(fd);
+    return has_none ? 0 : rc;
 }
 
 static int do_type(const char *path)
@@ -199,6 +227,9 @@ static const struct {
     { "unix", do_unix },
     { "ptrace", do_ptrace },
     { "signal", do_signal },
+    { "signal-by-file", do_signal_by_file },
+    { "limit", do_limit },
+    { "attributes", do_attributes },
     { "type", do_type },
     { "ring", do_ring },
     { "foreign", do_foreign },
@@ -233,6 +264,7 @@ int main(int argc, char **argv)
         plan.place_count = 1;
         rest += 2;
     }
+    parent = getppid();
     if (strcmp(argv[1], "off") != 0) {
         const struct sandbox_state state = sandbox_enter(&plan);
         if (strcmp(*rest, "state") == 0) {
