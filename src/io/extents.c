@@ -217,7 +217,7 @@ int posix_allocate(struct io_file *base, struct qimg_range range)
 }
 
 /* Data and hole follow each other; the end of the file is a hole of no length behind it. */
-static void find_extent(int fd, uint64_t off, uint64_t size, struct io_extent *out)
+static void ask_for_extent(int fd, uint64_t off, uint64_t size, struct io_extent *out)
 {
     *out = (struct io_extent){ .off = off, .len = size - off, .data = true };
     const off_t data = lseek(fd, (off_t)off, SEEK_DATA);
@@ -237,6 +237,24 @@ static void find_extent(int fd, uint64_t off, uint64_t size, struct io_extent *o
         out->len = min_u64((uint64_t)hole, size) - off;
 }
 
+/* SEEK_HOLE may walk every page up to the hole (tmpfs), and a big file is asked about piece by
+ * piece: the last stretch of data is remembered where we only read. That somebody has made a hole
+ * in it since does no harm, its zeros are read. */
+static void find_extent(struct posix_file *file, int fd, uint64_t off, uint64_t size,
+                        struct io_extent *out)
+{
+    pthread_mutex_lock(&file->data_order);
+    const uint64_t known_end = min_u64(range_end(file->known_data), size);
+    if (off >= file->known_data.off && off < known_end) {
+        *out = (struct io_extent){ .off = off, .len = known_end - off, .data = true };
+    } else {
+        ask_for_extent(fd, off, size, out);
+        if (out->data && !file->base.options.writable)
+            file->known_data = (struct qimg_range){ off, out->len };
+    }
+    pthread_mutex_unlock(&file->data_order);
+}
+
 int posix_extents(struct io_file *base, uint64_t off, struct io_extent *out)
 {
     struct posix_file *file = posix_file(base);
@@ -250,7 +268,7 @@ int posix_extents(struct io_file *base, uint64_t off, struct io_extent *out)
         if (base->is_device)
             *out = (struct io_extent){ .off = off, .len = now.size - off, .data = true };
         else
-            find_extent(fd, off, now.size, out);
+            find_extent(file, fd, off, now.size, out);
     }
     posix_unpin(file);
     if (rc < 0)

@@ -192,6 +192,7 @@ static int file_new(struct posix_engine *engine, const char *name,
     file->base.rdev = file->base.is_device ? st->st_rdev : 0;
     file->name = own_name;
     pthread_mutex_init(&file->lock_order, NULL);
+    pthread_mutex_init(&file->data_order, NULL);
     *out = file;
     return 0;
 }
@@ -272,6 +273,7 @@ static void posix_close(struct io_file *base)
     park_leave(file);
     if (file->fd >= 0)
         close(file->fd);
+    pthread_mutex_destroy(&file->data_order);
     pthread_mutex_destroy(&file->lock_order);
     io_file_base_release(base);
     free(file->name);

@@ -54,6 +54,8 @@ struct posix_file {
     pthread_mutex_t lock_order;
     atomic_bool no_zero_range, no_punch; /* what the file system was found not to do */
     atomic_int cached_reads;             /* enum cached_reads */
+    struct qimg_range known_data;        /* under data_order; see find_extent() */
+    pthread_mutex_t data_order;
 };
 
 static inline struct posix_file *posix_file(struct io_file *file)

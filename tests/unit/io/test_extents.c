@@ -54,6 +54,29 @@ Test(extents, data_and_holes_follow_each_other_up_to_the_end)
     for_all_engines(data_and_holes);
 }
 
+Test(extents, data_is_asked_for_once_where_we_only_read)
+{
+    struct rig rig;
+    struct io_file *reader;
+    const struct io_open_options options = { 0 };
+
+    rig_setup(&rig, &engine_cases[0]);
+    struct io_file *writer = rig_create(&rig, "a");
+    memset(block, 'd', sizeof(block));
+    cr_assert_eq(io_write_exact(writer, 0, block, 64 * KiB), 0);
+    cr_assert_eq(io_file_open(rig.engine, rig_path(&rig, "a"), &options, &reader), 0);
+    cr_expect_eq(at(reader, 0).len, 64 * KiB);
+    cr_assert_eq(io_punch(writer, (struct qimg_range){ 32 * KiB, 16 * KiB }), 0);
+    cr_expect(at(reader, 32 * KiB).data, "as it was");
+    cr_expect_eq(at(reader, 4 * KiB).len, 60 * KiB);
+    cr_expect_not(at(writer, 32 * KiB).data, "who writes always asks");
+    cr_assert_eq(io_truncate(writer, 20 * KiB), 0);
+    cr_expect_eq(at(reader, 4 * KiB).len, 16 * KiB, "never beyond the end");
+    io_file_close(reader);
+    io_file_close(writer);
+    rig_teardown(&rig);
+}
+
 static void punched(struct rig *rig, struct io_file *file)
 {
     struct io_stat before, after;
