@@ -12,6 +12,7 @@
 #include "args.h"
 #include "job.h"
 #include "opt.h"
+#include "streams.h"
 
 const struct command tool_commands[] = {
 #define COMMAND(name, operands, summary) { #name, cmd_##name, operands, summary },
@@ -41,17 +42,6 @@ static void print_formats(void)
 
 static const struct opt_row global_rows[];
 
-/* Output that was lost is a failure, but for a reader that has seen enough. */
-static int close_output(const struct tool *tool, int code)
-{
-    errno = 0;
-    if (fclose(stdout) != 0 && errno != EPIPE) {
-        tool_fail(tool, "standard output: %s", strerror(errno));
-        return code ? code : EXIT_FAILED;
-    }
-    return code;
-}
-
 static int print_help(struct tool *tool, void *slot, const char *value)
 {
     (void)slot, (void)value;
@@ -68,14 +58,14 @@ static int print_help(struct tool *tool, void *slot, const char *value)
     for (const struct command *c = tool_commands; c->name; c++)
         printf("  %s - %s\n", c->name, c->summary);
     print_formats();
-    exit(close_output(tool, EXIT_DONE));
+    exit(streams_close(tool, EXIT_DONE));
 }
 
 static int print_version(struct tool *tool, void *slot, const char *value)
 {
     (void)slot, (void)value;
     tool_print_version(tool);
-    exit(close_output(tool, EXIT_DONE));
+    exit(streams_close(tool, EXIT_DONE));
 }
 
 /* @origin is what the user knows @value by. */
@@ -248,9 +238,10 @@ int main(int argc, char **argv)
 {
     struct tool tool;
     signal(SIGPIPE, SIG_IGN);
-    setvbuf(stderr, NULL, _IOLBF, 0);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not get longer is an error like any other */
+    streams_init();
     tool_init(&tool, argc > 0 ? argv[0] : "qimg");
-    const int code = close_output(&tool, dispatch(&tool, argc, argv));
+    const int code = streams_close(&tool, dispatch(&tool, argc, argv));
     job_die_if_cancelled();
     return code;
 }

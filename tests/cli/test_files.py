@@ -91,12 +91,30 @@ def test_sigpipe_does_not_kill(twin):
     assert done.returncode == 0
 
 
-def test_output_to_a_full_device_is_an_error(twin):
+@pytest.mark.parametrize("command", ("map --output=json {}", "create {}.new 1M"))
+def test_output_to_a_full_device_is_an_error(twin, command):
     top = images.chain(twin, 2)
     with open("/dev/full", "w") as full:
-        done = subprocess.run([run.ours().path, "map", "--output=json", top], cwd=twin.theirs,
+        done = subprocess.run([run.ours().path, *command.format(top).split()], cwd=twin.theirs,
                               stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1
+
+
+def test_what_is_said_to_closed_streams_goes_into_no_image(twin):
+    images.make(twin, "compat=1.1", "a.qcow2")
+    before = (twin.theirs / "a.qcow2").read_bytes()
+    for closed in (">&- 2>&-", "<&- >&- 2>&-", "2>&-"):
+        done = subprocess.run(f"{run.ours().path} resize a.qcow2 512k {closed}", shell=True,
+                              cwd=twin.theirs)
+        assert done.returncode == 1
+        assert (twin.theirs / "a.qcow2").read_bytes() == before, closed
+
+
+def test_a_file_that_may_not_grow_is_an_error(twin):
+    done = subprocess.run(f"ulimit -f 1024; exec {run.ours().path} create out 8M", shell=True,
+                          cwd=twin.theirs, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, "too large" in done.stderr) == (1, True), done
+    assert not (twin.theirs / "out").exists()
 
 
 @pytest.mark.parametrize("option", (["--help"], ["--version"], ["map", "--help"]))
@@ -144,10 +162,10 @@ def test_a_stopped_convert_keeps_a_target_that_it_did_not_create(twin):
     assert (twin.theirs / "out.raw").stat().st_size == 8 << 20
 
 
-@pytest.mark.parametrize("number", STOPS, ids=lambda n: n.name)
-def test_signals_that_were_ignored_stay_so(twin, number):
+def test_signals_that_were_ignored_stay_so(twin):
     """As under nohup, or in the background of a script."""
-    process = slow_convert(twin, ignored=(number,))
-    process.send_signal(number)
+    process = slow_convert(twin, ignored=STOPS)
+    for number in STOPS:
+        process.send_signal(number)
     assert process.wait(20) == 0
     assert (twin.theirs / "out.raw").read_bytes() == (twin.theirs / "real").read_bytes()
