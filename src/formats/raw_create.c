@@ -12,6 +12,7 @@
 
 #define WRITE_BYTES (2 * MiB)
 #define FIRST_BLOCK 4096u
+#define SECTOR      512u
 
 int raw_write_first_block(struct io_file *file, uint64_t size)
 {
@@ -35,15 +36,20 @@ static int write_zeros_over(struct io_file *file, uint64_t size)
     return 0;
 }
 
-static int check_device(struct io_file *file, uint64_t size, struct qimg_error *err)
+/* A device has its length; what begins it no longer says that it holds another format. */
+static int start_device(struct io_file *file, uint64_t size, struct qimg_error *err)
 {
+    static const uint8_t zeros[SECTOR];
     struct io_stat stat;
     int rc = io_stat(file, &stat);
 
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "Could not get the device's size");
     if (stat.size < size)
-        return qimg_fail(err, ENOSPC, "Device too small");
+        return qimg_fail(err, EINVAL, "Cannot grow device files");
+    rc = io_write_exact(file, 0, zeros, (size_t)min_u64(sizeof(zeros), stat.size));
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "Failed to clear the new image's first sector");
     return 0;
 }
 
@@ -54,7 +60,7 @@ int raw_create(struct io_file *file, struct io_file *data_file, const struct cre
 
     (void)data_file;
     if (file->is_device)
-        return check_device(file, spec->size, err);
+        return start_device(file, spec->size, err);
     if (spec->preallocation == PREALLOC_FALLOC && spec->size > 0)
         rc = io_allocate(file, (struct qimg_range){ .off = 0, .len = spec->size });
     if (rc < 0)

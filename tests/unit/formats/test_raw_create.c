@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "bits.h"
 #include "io_sim.h"
@@ -58,5 +59,35 @@ Test(raw_create, a_failure_is_reported_whatever_operation_it_meets)
         io_engine_free(engine);
         if (!met)
             return;
+    }
+}
+
+Test(raw_create, a_device_is_long_enough_and_no_longer_looks_like_another_format)
+{
+    static const struct {
+        uint64_t size;
+        int rc;
+        uint8_t first; /* byte of the device afterwards */
+    } cases[] = { { 4096, 0, 0 }, { 8192, 0, 0 }, { 8193, -EINVAL, 'Q' } };
+
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        const struct create_spec spec = { .size = cases[i].size };
+        const struct io_open_options how = { .writable = true, .create = true };
+        uint8_t bytes[8192];
+        struct io_engine *engine;
+        struct io_file *file;
+        struct qimg_error err;
+        memset(bytes, 'Q', sizeof(bytes));
+        cr_assert_eq(io_sim_new(NULL, NULL, &engine), 0);
+        cr_assert_eq(io_file_open(engine, "r", &how, &file), 0);
+        cr_assert_eq(io_write_exact(file, 0, bytes, sizeof(bytes)), 0);
+        file->is_device = true;
+        cr_expect_eq(raw_create(file, NULL, &spec, &err), cases[i].rc, "case %zu", i);
+        cr_assert_eq(io_read_exact(file, 0, bytes, sizeof(bytes), NULL), 0);
+        cr_expect_eq(bytes[0], cases[i].first, "case %zu", i);
+        cr_expect_eq(bytes[511], cases[i].first, "case %zu", i);
+        cr_expect_eq(bytes[512], 'Q', "case %zu", i);
+        io_file_close(file);
+        io_engine_free(engine);
     }
 }
