@@ -78,14 +78,16 @@ _qimg_values() {
     check:-r | check:--repair) echo "leaks all" ;;
     *:--engine) echo "auto io_uring threads" ;;
     *:--compat) echo "qemu" ;;
+    *:--sandbox) echo "auto require off" ;;
     *:--preallocation) echo "off metadata falloc full" ;;
     bench:-i | bench:--aio | io:-i | io:--aio) echo "threads native io_uring" ;;
     io:-d | io:--discard) echo "ignore unmap" ;;
     *:-t | *:--cache | *:--source-cache | *:--target-cache | *:--backing-cache | check:-T | compare:-T | convert:-T | rebase:-T)
         echo "none writeback writethrough directsync unsafe" ;;
-    *:--format | *:--a-format | *:--b-format | *:--source-format | *:--target-format | *:--backing-format | *:--allow-format)
+    *:--format | *:--output-format | *:--a-format | *:--b-format | *:--source-format | *:--target-format | *:--backing-format | *:--allow-format)
         echo "qcow2 raw" ;;
-    *:-f | bitmap:-F | compare:-F | convert:-O | convert:-F | measure:-O | create:-B | rebase:-B) echo "qcow2 raw" ;;
+    *:-f | bitmap:-F | compare:-F | convert:-O | convert:-F | measure:-O | dd:-O |
+        create:-B | create:-F | rebase:-B | rebase:-F) echo "qcow2 raw" ;;
     *) return 1 ;;
     esac
 }
