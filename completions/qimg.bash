@@ -86,7 +86,7 @@ _qimg_values() {
         echo "none writeback writethrough directsync unsafe" ;;
     *:--format | *:--output-format | *:--a-format | *:--b-format | *:--source-format | *:--target-format | *:--backing-format | *:--allow-format)
         echo "qcow2 raw" ;;
-    *:-f | bitmap:-F | compare:-F | convert:-O | convert:-F | measure:-O | dd:-O |
+    *:-f | bitmap:-F | compare:-F | convert:-O | convert:-F | measure:-O | dd:-O | \
         create:-B | create:-F | rebase:-B | rebase:-F) echo "qcow2 raw" ;;
     *) return 1 ;;
     esac

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """--help, man pages and completions tell of the same options; commands.def of all commands."""
 import re
+import subprocess
 
 import pytest
 
@@ -82,6 +83,25 @@ def test_fish_completes_every_option(qimg, command):
             offered |= {"-" + letter for letter in re.findall(r" -s (\w)", line)}
             offered |= {"--" + name for name in re.findall(r" -l ([\w-]+)", line)}
     assert offered == spellings(qimg, command)
+
+
+def test_bash_offers_commands_and_values():
+    for words, offered in ((["co"], "commit compare convert"), (["--sandbox", ""], "auto require off"),
+                           (["dd", "-O", ""], "qcow2 raw"), (["check", "-r", ""], "leaks all"),
+                           (["chain", "ver"], "verify"), (["convert", "--spars"], "--sparse-size")):
+        script = ('source "$0"; COMP_WORDS=(qimg "$@"); COMP_CWORD=$#; _qimg; '
+                  'echo "${COMPREPLY[*]}"')
+        done = subprocess.run(["bash", "-c", script, ROOT / "completions/qimg.bash", *words],
+                              capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == (offered + "\n", ""), words
+
+
+@pytest.mark.parametrize("name", ("_qimg", "qimg.fish"))
+def test_commands_are_summed_up_everywhere_alike(qimg, name):
+    text = (ROOT / "completions" / name).read_text()
+    for command, summary in re.findall(r"^  (\w+) - (.*)$", qimg("--help").out, re.M):
+        summary = summary.replace("'", "\\'")
+        assert f"'{command}:{summary}'" in text or f"-a {command} -d '{summary}'" in text, command
 
 
 def spellings(qimg, command):
