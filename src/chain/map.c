@@ -28,6 +28,7 @@
 #define WINDOW_MIN     (64 * KiB)
 #define TABLE_SLICE    (4 * KiB)  /* of each layer's tables: what the first window asks for */
 #define TABLE_LARGEST  (64 * KiB) /* and what the largest does */
+#define BARE_TABLES    4096       /* at most so many are looked for at once */
 #define RAW_WINDOW     (64 * MiB) /* the same where no layer has tables */
 #define RAW_LARGEST    (16 * GiB)
 #define TABLES_AT_ONCE (2 * MiB) /* enough to keep a device busy, little enough for the caches */
@@ -46,6 +47,7 @@ struct chain_map {
     struct qimg_image *image;
     uint64_t budget;
     uint64_t smallest, largest; /* windows, powers of two */
+    uint64_t bare_step;         /* guest bytes that no layer has more than BARE_TABLES for */
 
     pthread_rwlock_t lock; /* of windows and bytes */
     struct window_vec windows;
@@ -82,6 +84,7 @@ static void choose_sizes(struct chain_map *map)
 {
     const struct qimg_image *image = map->image;
     uint64_t unit = UINT64_MAX;
+    map->bare_step = UINT64_MAX;
     for (unsigned i = 0; i < image->layer_count; i++) {
         const struct image *layer = image->layers[i].image;
         unit = min_u64(unit, layer->map_unit);
@@ -89,6 +92,7 @@ static void choose_sizes(struct chain_map *map)
             continue;
         map->smallest = max_u64(map->smallest, table_guest(layer, TABLE_SLICE));
         map->largest = max_u64(map->largest, table_guest(layer, TABLE_LARGEST));
+        map->bare_step = min_u64(map->bare_step, layer->table_span * BARE_TABLES);
     }
     if (map->largest == 0) {
         map->smallest = RAW_WINDOW;
@@ -261,7 +265,8 @@ static int is_bare(const struct qimg_image *image, struct qimg_range range, bool
 }
 
 /* A disk of a pebibyte may have no table at all: where @guest has none, it goes on as far as there
- * is none, in steps twice as long each time. */
+ * is none, in steps twice as long each time, but never so long that what is found could be many
+ * tables. */
 static int extend_bare(struct chain_map *map, struct qimg_range *guest)
 {
     uint64_t limit = map->image->size;
@@ -276,6 +281,7 @@ static int extend_bare(struct chain_map *map, struct qimg_range *guest)
         limit = map->windows.items[next]->guest.off;
     pthread_rwlock_unlock(&map->lock);
     for (uint64_t step = guest->len; bare && range_end(*guest) < limit; step *= 2) {
+        step = min_u64(step, map->bare_step);
         const struct qimg_range more = { range_end(*guest),
                                          min_u64(step, limit - range_end(*guest)) };
         TRY(is_bare(map->image, more, &bare));

@@ -157,6 +157,22 @@ def test_what_an_image_claims_costs_no_memory(scratch, liar):
         assert (limited.code, limited.out) == (result.code, result.out), f"{limited}{limited.err}"
 
 
+@pytest.mark.skipif(SANITIZED, reason="sanitizers take memory of their own")
+def test_a_look_ahead_over_nothing_meets_few_tables_at_once(scratch):
+    """Half of the largest L1 table is empty, the rest names a table each 32 KiB of the disk."""
+    image, entries = scratch / "a", 1 << 22
+    run.qemu_img(scratch)("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", image, "1M").ok()
+    table, l2 = 1 << 16, (1 << 16) + entries * 8
+    with open(image, "r+b") as file:
+        for at, form, value in ((24, ">Q", entries << 15), (36, ">I", entries), (40, ">Q", table)):
+            file.seek(at)
+            file.write(struct.pack(form, value))
+        file.seek(table + entries * 4)
+        file.write(struct.pack(">Q", l2) * (entries // 2) + bytes(512))
+    result = run.ours(scratch)("io", "-r", "-f", "qcow2", "-c", "read -P 0 0 4k", image, measure=True)
+    assert "failed" not in result.ok().out and result.peak_kib < 64 * 1024, result.peak_kib
+
+
 # --- every command in 256 MiB --------------------------------------------------------------------
 
 EVERYTHING = (

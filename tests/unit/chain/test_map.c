@@ -244,6 +244,42 @@ Test(map, one_read_from_64_images_of_1_tib_loads_a_slice_of_each_and_stays_small
     scratch_remove(dir);
 }
 
+/* Loads of windows, for reads at the beginning, in the middle and at the end of a disk that has
+ * nothing but its last cluster. */
+static uint64_t count_loads(unsigned cluster_bits, uint64_t size)
+{
+    char *dir = scratch_new();
+    char path[256];
+    struct qimg_error err;
+    struct qimg_context *context = NULL;
+    struct qimg_stats stats;
+    uint8_t byte = 1;
+    const struct build_cluster last = { .index = (size >> cluster_bits) - 1, .fill = 7 };
+    snprintf(path, sizeof(path), "%s/0", dir);
+    build_qcow2_file(
+        &(struct build_qcow2){
+            .cluster_bits = cluster_bits, .size = size, .clusters = &last, .cluster_count = 1 },
+        path);
+    cr_assert_eq(qimg_context_new(NULL, &context, &err), 0);
+    struct qimg_image *image = open_in(context, dir);
+    cr_assert_eq(qimg_image_read(image, 0, &byte, 1, &err), 0);
+    cr_assert_eq(qimg_image_read(image, size / 3, &byte, 1, &err), 0);
+    cr_expect_eq(byte, 0);
+    cr_assert_eq(qimg_image_read(image, size - 1, &byte, 1, &err), 0);
+    cr_expect_eq(byte, 7);
+    qimg_context_stats(context, &stats);
+    qimg_image_close(image);
+    qimg_context_free(context);
+    scratch_remove(dir);
+    return stats.map_misses;
+}
+
+Test(map, a_stretch_without_any_table_is_one_window)
+{
+    cr_expect_eq(count_loads(21, UINT64_C(1) << 50), 2);
+    cr_expect_eq(count_loads(9, 256 * MiB), 2, "more tables than are looked for at once");
+}
+
 Test(map, a_table_that_cannot_be_trusted_fails_only_who_needs_it)
 {
     char *dir = scratch_new();
