@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cleanup.h"
 #include "proc.h"
@@ -22,13 +23,17 @@ static bool is_file(const struct io_file *file, const struct stat *st)
     return S_ISREG(st->st_mode) && st->st_dev == file->device && st->st_ino == file->inode;
 }
 
-/* "lock:\t1: OFDLCK  ADVISORY  READ -1 fd:00:1234 101 101" */
+/* "lock:\t1: OFDLCK  ADVISORY  READ -1 fd:00:1234 101 101". Locks of whole files (FLOCK, LEASE) are
+ * in nobody's way. */
 static bool covers(const char *line, unsigned byte)
 {
+    char kind[8];
     uint64_t first, last;
     const int got =
-        sscanf(line, "lock: %*u: %*s %*s %*s %*d %*s %" SCNu64 " %" SCNu64, &first, &last);
-    return got >= 1 && first <= byte && (got == 1 || byte <= last); /* 1: up to "EOF" */
+        sscanf(line, "lock: %*u: %7s %*s %*s %*d %*s %" SCNu64 " %" SCNu64, kind, &first, &last);
+    if (got < 2 || (strcmp(kind, "OFDLCK") != 0 && strcmp(kind, "POSIX") != 0))
+        return false;
+    return first <= byte && (got == 2 || byte <= last); /* 2: up to "EOF" */
 }
 
 static int look(void *user, struct proc_file open)

@@ -9,11 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "lock_holder.h"
+
+#define WHOLE_FILE (-1) /* by flock(), which is another kind of lock */
 
 /* Holds byte @byte of @path until it is killed. */
 static pid_t hold(const char *path, off_t byte)
@@ -26,7 +29,8 @@ static pid_t hold(const char *path, off_t byte)
     if (child == 0) {
         struct flock lock = { .l_type = F_RDLCK, .l_start = byte, .l_len = 1 };
         const int fd = open(path, O_RDWR);
-        if (fd < 0 || fcntl(fd, F_OFD_SETLK, &lock) < 0 || write(ready[1], "", 1) != 1)
+        const int rc = byte == WHOLE_FILE ? flock(fd, LOCK_SH) : fcntl(fd, F_OFD_SETLK, &lock);
+        if (fd < 0 || rc < 0 || write(ready[1], "", 1) != 1)
             _exit(1);
         pause();
         _exit(0);
@@ -53,12 +57,14 @@ Test(chain_lock_holder, is_the_process_that_holds_that_byte_of_that_file)
     cr_assert_eq(fstat(fd, &st), 0);
     const struct io_file file = { .device = st.st_dev, .inode = st.st_ino };
     const struct io_file other = { .device = st.st_dev, .inode = st.st_ino + 1 };
+    const pid_t bystander = hold(path, WHOLE_FILE);
     cr_expect_null(lock_holder(&file, 101), "nobody does");
     const pid_t child = hold(path, 101);
     (void)snprintf(want, sizeof(want), " (process %d)", child);
     char *who = lock_holder(&file, 101);
     cr_assert_not_null(who);
     cr_expect_not_null(strstr(who, want), "%s", who);
+    cr_expect_null(strstr(who, "others"), "%s", who);
     free(who);
     cr_expect_null(lock_holder(&file, 100), "another byte");
     cr_expect_null(lock_holder(&other, 101), "another file");
@@ -69,6 +75,7 @@ Test(chain_lock_holder, is_the_process_that_holds_that_byte_of_that_file)
     free(who);
     end(child);
     end(second);
+    end(bystander);
     cr_expect_null(lock_holder(&file, 101), "both are gone");
     close(fd);
     unlink(path);
