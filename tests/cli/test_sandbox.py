@@ -180,6 +180,13 @@ def test_who_holds_an_image_is_still_named(twin):
             tool(*command).failed(f"process {holder.pid}")
 
 
+@needs_landlock
+def test_a_reader_of_a_raw_image_does_not_weaken_who_writes_it(twin):
+    twin.img("create", "-q", "-f", "raw", "a", "1M")
+    with run.holding(twin.theirs, "-r", "-f", "raw", "a"):
+        assert "(Landlock" in said_of(run.ours(twin.theirs), "resize", "-f", "raw", "a", "+1M")[0]
+
+
 @needs_filter
 def test_dot_runs_inside(twin):
     top = images.chain(twin, 3)
