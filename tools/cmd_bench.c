@@ -4,9 +4,11 @@
  * and refusals; or, where one of our own options asks for it, a report of several rounds.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "args.h"
@@ -67,8 +69,18 @@ static int run_plain(struct tool *tool, const struct bench_options *options)
 struct beside {
     struct bench_old *old; /* --against */
     FILE *plot;            /* --plot */
-    bool plot_was_empty;
+    bool plot_is_new, drawn;
 };
+
+/* What is there stays until there is a plot. */
+static FILE *open_plot(const char *name, bool *is_new)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    *is_new = fd >= 0;
+    if (fd < 0 && errno == EEXIST)
+        fd = open(name, O_WRONLY | O_CLOEXEC);
+    return fd < 0 ? NULL : fdopen(fd, "w");
+}
 
 static int beside_open(const struct tool *tool, const struct bench_options *options,
                        struct beside *beside)
@@ -77,34 +89,45 @@ static int beside_open(const struct tool *tool, const struct bench_options *opti
         return EXIT_FAILED;
     if (!options->plot)
         return EXIT_DONE;
-    beside->plot = fopen(options->plot, "ae"); /* what is there stays until there is a plot */
+    beside->plot = open_plot(options->plot, &beside->plot_is_new);
     if (!beside->plot)
         return tool_fail(tool, "Could not open '%s': %s", options->plot, strerror(errno));
-    beside->plot_was_empty = ftell(beside->plot) == 0;
     return EXIT_DONE;
+}
+
+/* A pipe or a device has nothing to lose. */
+static bool make_empty(FILE *plot)
+{
+    struct stat st;
+    return fstat(fileno(plot), &st) == 0 &&
+           (!S_ISREG(st.st_mode) || ftruncate(fileno(plot), 0) == 0);
 }
 
 static int draw(const struct tool *tool, const struct bench_report *report, struct beside *beside)
 {
-    if (!beside->plot)
-        return EXIT_DONE;
-    if (ftruncate(fileno(beside->plot), 0) == 0)
-        bench_print_plot(beside->plot, report);
-    const bool failed = ferror(beside->plot);
     FILE *plot = beside->plot;
-    beside->plot = NULL;
-    if (fclose(plot) == 0 && !failed)
+    if (!plot)
         return EXIT_DONE;
-    return tool_fail(tool, "Could not write '%s': %s", report->options->plot, strerror(errno));
+    beside->plot = NULL;
+    bool drawn = make_empty(plot);
+    if (drawn)
+        bench_print_plot(plot, report);
+    drawn = fflush(plot) == 0 && drawn;
+    const int why = errno;
+    beside->drawn = fclose(plot) == 0 && drawn;
+    if (beside->drawn)
+        return EXIT_DONE;
+    return tool_fail(tool, "Could not write '%s': %s", report->options->plot,
+                     strerror(drawn ? errno : why));
 }
 
+/* A new file that no plot came into goes again. */
 static void beside_close(const struct bench_options *options, struct beside *beside)
 {
     bench_old_free(beside->old);
-    if (!beside->plot)
-        return;
-    (void)fclose(beside->plot);
-    if (beside->plot_was_empty)
+    if (beside->plot)
+        (void)fclose(beside->plot);
+    if (beside->plot_is_new && !beside->drawn)
         (void)unlink(options->plot);
 }
 

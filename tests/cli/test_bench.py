@@ -258,11 +258,20 @@ def test_the_plot_shows_every_depth(qimg, scratch):
 
 def test_a_plot_is_not_begun_before_there_is_one(qimg, scratch):
     (scratch / "old.svg").write_text("older")
-    for name in ("old.svg", "new.svg"):
+    (scratch / "empty.svg").touch()
+    for name in ("old.svg", "empty.svg", "new.svg"):
         qimg("bench", "--chain-depth=1,2", f"--scratch={scratch}", f"--plot={name}", "-d", "5000",
              "--chain-size=1M").failed()
     assert (scratch / "old.svg").read_text() == "older" and not (scratch / "new.svg").exists()
+    assert (scratch / "empty.svg").read_text() == ""
     qimg("bench", "--chain-depth=1,2", "--plot=no/new.svg").failed("Could not open 'no/new.svg'")
+
+
+def test_a_plot_goes_into_whatever_can_be_written(qimg, scratch):
+    once = ("bench", "--chain-depth=1,2", f"--scratch={scratch}", "--rounds=1", *SMALL)
+    said = qimg(*once, "--output=json", "--plot=/dev/stdout").ok().out
+    assert said.startswith("<svg") and "</svg>" in said
+    qimg(*once, "--plot=/dev/full").failed("Could not write '/dev/full': No space left on device")
 
 
 # --- against an older report -------------------------------------------------------------------
