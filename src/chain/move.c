@@ -558,12 +558,13 @@ int qimg_move_complete(struct qimg_context *context, const char *destination,
     p.directory = directory_of(destination, &p, &into);
     AUTO_FREE char *journal = p.directory ? move_journal_name(p.directory) : NULL;
     AUTO_FD int lock = -1;
-    int rc = journal ? 0 : qimg_fail_memory(err);
-    if (rc == 0 && access(journal, F_OK) == 0)
-        rc = move_lock(journal, &lock, err);
-    if (rc == 0)
-        rc = move_journal_read(journal, &move, err);
     planner_release(&p);
+    if (!journal)
+        return qimg_fail_memory(err);
+    if (access(journal, F_OK) < 0) /* one that comes now is of a move that is under way */
+        return 0;
+    TRY(move_lock(journal, &lock, err));
+    int rc = move_journal_read(journal, &move, err);
     if (rc == 0 && access(journal, F_OK) == 0) /* not whole: nothing was done yet */
         return move_journal_remove(context, journal, err);
     if (rc <= 0)
