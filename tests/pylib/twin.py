@@ -11,6 +11,7 @@ import subprocess
 
 from compat import normalise
 from pylib import run
+from pylib.extents import extents
 
 
 class Twin:
@@ -43,9 +44,11 @@ class Twin:
                     raise
 
     def _storage(self):
-        """Blocks in use, which `map` goes by, and which the file system may still change between
-        two looks at them."""
-        return [path.stat().st_blocks for path in sorted(self.theirs.rglob("*")) if path.is_file()]
+        """Blocks in use and holes, which `map` goes by, and which may change between two looks at
+        them: written data waits for its place, and a hole that was reserved is data for as long
+        as the page cache has zeros for it."""
+        return [(path.stat().st_blocks, extents(path))
+                for path in sorted(self.theirs.rglob("*")) if path.is_file()]
 
     def fork(self):
         """Copies what QEMU made, so that a writing command finds the same files twice."""
