@@ -11,7 +11,7 @@
 #include "scratch.h"
 #include "tier.h"
 
-const struct engine_case engine_cases[] = {
+static const struct engine_case engine_cases[] = {
     { "threads", false, IO_ENGINE_THREADS, false },
     { "threads, direct", false, IO_ENGINE_THREADS, true },
     { "auto", false, IO_ENGINE_AUTO, false },
@@ -21,11 +21,6 @@ const struct engine_case engine_cases[] = {
     { "io_uring", false, IO_ENGINE_URING, false },
     { "io_uring, direct", false, IO_ENGINE_URING, true },
 };
-
-size_t engine_case_count(void)
-{
-    return ARRAY_COUNT(engine_cases) - (emulated() ? 2 : 0);
-}
 
 static void take_note(void *user, const char *text)
 {
@@ -62,6 +57,19 @@ void rig_teardown(struct rig *rig)
     io_engine_free(rig->engine);
     workers_free(rig->workers);
     scratch_remove(rig->dir);
+}
+
+bool rig_next(struct rig *rig)
+{
+    const size_t count = ARRAY_COUNT(engine_cases) - (emulated() ? 2 : 0);
+    const struct engine_case *next = rig->c ? rig->c + 1 : engine_cases;
+
+    if (rig->c)
+        rig_teardown(rig);
+    if (next == engine_cases + count)
+        return false;
+    rig_setup(rig, next);
+    return true;
 }
 
 const char *rig_path(const struct rig *rig, const char *name)

@@ -14,9 +14,6 @@ struct engine_case {
     bool direct;
 };
 
-extern const struct engine_case engine_cases[];
-size_t engine_case_count(void);
-
 struct rig {
     const struct engine_case *c;
     struct workers *workers;
@@ -29,6 +26,9 @@ struct rig {
 /* An engine with a scratch directory. Fails the test where it cannot be had. */
 void rig_setup(struct rig *rig, const struct engine_case *c);
 void rig_teardown(struct rig *rig);
+
+/* for (struct rig rig = { 0 }; rig_next(&rig);): what follows, over each back end. */
+bool rig_next(struct rig *rig);
 
 /* A rig over real files with that choice. */
 void rig_real(struct rig *rig, enum io_engine_choice choice);

@@ -14,12 +14,10 @@
 
 Test(cached, what_was_just_written_is_read_without_waiting)
 {
-    for (size_t i = 0; i < engine_case_count(); i++) {
-        const struct engine_case *c = &engine_cases[i];
+    for (struct rig rig = { 0 }; rig_next(&rig);) {
+        const struct engine_case *c = rig.c;
         uint8_t written[LEN], read[LEN + 100];
-        struct rig rig;
 
-        rig_setup(&rig, c);
         struct io_file *file = rig_create(&rig, "a");
         fill_pattern(written, LEN, 7);
         cr_assert_eq(io_write_exact(file, 0, written, LEN), 0);
@@ -33,7 +31,6 @@ Test(cached, what_was_just_written_is_read_without_waiting)
             cr_assert(read[LEN - 3] == 0 && read[LEN - 1] == 0, "zeros past the end: %s", c->name);
         }
         io_file_close(file);
-        rig_teardown(&rig);
     }
 }
 

@@ -16,93 +16,72 @@ static uint64_t size_of(struct io_file *file)
     return st.size;
 }
 
-static void reads_past_the_end(struct rig *rig)
-{
-    struct io_file *file = rig_create(rig, "a");
-    size_t got = 0;
-
-    fill_pattern(model, 5001, 1);
-    cr_assert_eq(io_write_exact(file, 0, model, 5001), 0);
-    cr_expect_eq(size_of(file), 5001, "%s: %llu", rig->c->name, (unsigned long long)size_of(file));
-    memset(seen, 0xee, sizeof(seen));
-    cr_assert_eq(io_read_exact(file, 4000, seen + 1, 3000, &got), 0);
-    cr_expect_eq(got, 1001, "%s: %zu", rig->c->name, got);
-    cr_expect_eq(memcmp(seen + 1, model + 4000, 1001), 0, "%s", rig->c->name);
-    for (size_t i = 1001; i < 3000; i++)
-        cr_assert_eq(seen[1 + i], 0, "%s: byte %zu", rig->c->name, i);
-    cr_expect_eq(seen[0], 0xee);
-    cr_expect_eq(seen[3001], 0xee);
-    cr_assert_eq(io_read_exact(file, 1 * GiB, seen, 10, &got), 0);
-    cr_expect_eq(got, 0);
-    io_file_close(file);
-}
-
 Test(exact, bytes_past_the_end_are_zeros_and_got_tells)
 {
-    for (size_t i = 0; i < engine_case_count(); i++) {
-        struct rig rig;
-        rig_setup(&rig, &engine_cases[i]);
-        reads_past_the_end(&rig);
-        rig_teardown(&rig);
+    for (struct rig rig = { 0 }; rig_next(&rig);) {
+        struct io_file *file = rig_create(&rig, "a");
+        size_t got = 0;
+
+        fill_pattern(model, 5001, 1);
+        cr_assert_eq(io_write_exact(file, 0, model, 5001), 0);
+        cr_expect_eq(size_of(file), 5001, "%s: %llu", rig.c->name,
+                     (unsigned long long)size_of(file));
+        memset(seen, 0xee, sizeof(seen));
+        cr_assert_eq(io_read_exact(file, 4000, seen + 1, 3000, &got), 0);
+        cr_expect_eq(got, 1001, "%s: %zu", rig.c->name, got);
+        cr_expect_eq(memcmp(seen + 1, model + 4000, 1001), 0, "%s", rig.c->name);
+        for (size_t i = 1001; i < 3000; i++)
+            cr_assert_eq(seen[1 + i], 0, "%s: byte %zu", rig.c->name, i);
+        cr_expect_eq(seen[0], 0xee);
+        cr_expect_eq(seen[3001], 0xee);
+        cr_assert_eq(io_read_exact(file, 1 * GiB, seen, 10, &got), 0);
+        cr_expect_eq(got, 0);
+        io_file_close(file);
     }
 }
 
 /* Random unaligned writes against an array; the file never grows further than was written. */
-static void random_writes(struct rig *rig)
-{
-    struct io_file *file = rig_create(rig, "a");
-    uint64_t size = 0;
-
-    memset(model, 0, sizeof(model));
-    srand(7);
-    for (unsigned i = 0; i < 200; i++) {
-        const size_t off = (size_t)rand() % 40000, len = 1 + (size_t)rand() % (i % 4 ? 700 : 20000);
-        fill_pattern(model + off, len, i);
-        cr_assert_eq(io_write_exact(file, off, model + off, len), 0);
-        size = max_u64(size, off + len);
-        cr_assert_eq(size_of(file), size, "%s: write %u of %zu at %zu", rig->c->name, i, len, off);
-    }
-    cr_assert_eq(io_read_exact(file, 0, seen, sizeof(seen), NULL), 0);
-    cr_expect_eq(memcmp(seen, model, sizeof(model)), 0, "%s", rig->c->name);
-    io_file_close(file);
-}
-
 Test(exact, unaligned_writes_keep_their_neighbours_and_the_size)
 {
-    for (size_t i = 0; i < engine_case_count(); i++) {
-        struct rig rig;
-        rig_setup(&rig, &engine_cases[i]);
-        random_writes(&rig);
-        rig_teardown(&rig);
+    for (struct rig rig = { 0 }; rig_next(&rig);) {
+        struct io_file *file = rig_create(&rig, "a");
+        uint64_t size = 0;
+
+        memset(model, 0, sizeof(model));
+        srand(7);
+        for (unsigned i = 0; i < 200; i++) {
+            const size_t off = (size_t)rand() % 40000,
+                         len = 1 + (size_t)rand() % (i % 4 ? 700 : 20000);
+            fill_pattern(model + off, len, i);
+            cr_assert_eq(io_write_exact(file, off, model + off, len), 0);
+            size = max_u64(size, off + len);
+            cr_assert_eq(size_of(file), size, "%s: write %u of %zu at %zu", rig.c->name, i, len,
+                         off);
+        }
+        cr_assert_eq(io_read_exact(file, 0, seen, sizeof(seen), NULL), 0);
+        cr_expect_eq(memcmp(seen, model, sizeof(model)), 0, "%s", rig.c->name);
+        io_file_close(file);
     }
 }
 
 /* Larger than the bounce buffer, at an odd place. */
-static void large_unaligned(struct rig *rig)
-{
-    const size_t len = 3 * MiB + 77;
-    uint8_t *out = malloc(len), *in = malloc(len);
-    struct io_file *file = rig_create(rig, "a");
-    size_t got;
-
-    fill_pattern(out, len, 3);
-    cr_assert_eq(io_write_exact(file, 333, out, len), 0);
-    cr_assert_eq(io_read_exact(file, 333, in, len, &got), 0);
-    cr_expect_eq(got, len, "%s", rig->c->name);
-    cr_expect_eq(memcmp(in, out, len), 0, "%s", rig->c->name);
-    cr_expect_eq(size_of(file), 333 + len, "%s", rig->c->name);
-    io_file_close(file);
-    free(out);
-    free(in);
-}
-
 Test(exact, transfers_larger_than_the_bounce_buffer_arrive_whole)
 {
-    for (size_t i = 0; i < engine_case_count(); i++) {
-        struct rig rig;
-        rig_setup(&rig, &engine_cases[i]);
-        large_unaligned(&rig);
-        rig_teardown(&rig);
+    for (struct rig rig = { 0 }; rig_next(&rig);) {
+        const size_t len = 3 * MiB + 77;
+        uint8_t *out = malloc(len), *in = malloc(len);
+        struct io_file *file = rig_create(&rig, "a");
+        size_t got;
+
+        fill_pattern(out, len, 3);
+        cr_assert_eq(io_write_exact(file, 333, out, len), 0);
+        cr_assert_eq(io_read_exact(file, 333, in, len, &got), 0);
+        cr_expect_eq(got, len, "%s", rig.c->name);
+        cr_expect_eq(memcmp(in, out, len), 0, "%s", rig.c->name);
+        cr_expect_eq(size_of(file), 333 + len, "%s", rig.c->name);
+        io_file_close(file);
+        free(out);
+        free(in);
     }
 }
 
@@ -125,9 +104,7 @@ static void *write_halves(void *arg)
 
 Test(exact, two_writers_of_parts_of_one_block_do_not_undo_each_other)
 {
-    for (size_t i = 0; i < engine_case_count(); i++) {
-        struct rig rig;
-        rig_setup(&rig, &engine_cases[i]);
+    for (struct rig rig = { 0 }; rig_next(&rig);) {
         struct io_file *file = rig_create(&rig, "a");
         struct half halves[2] = { { file, 10 }, { file, 300 } };
         pthread_t other;
@@ -143,7 +120,6 @@ Test(exact, two_writers_of_parts_of_one_block_do_not_undo_each_other)
         cr_expect_eq(block[10], 200, "%s", rig.c->name);
         cr_expect_eq(block[300], 200, "%s", rig.c->name);
         io_file_close(file);
-        rig_teardown(&rig);
     }
 }
 
@@ -160,30 +136,22 @@ static void expect_outside(const struct rig *rig, size_t begin, size_t end, uint
     io_file_close(file);
 }
 
-static void holds_the_head(struct rig *rig)
-{
-    struct io_file *file = rig_create(rig, "a");
-    size_t got;
-
-    memset(model, 7, sizeof(model));
-    cr_assert_eq(io_hold_head(file), 0);
-    cr_assert_eq(io_write_exact(file, 100, model, 1000), 0);
-    cr_assert_eq(io_write_exact(file, 0, model, 100), 0);
-    cr_assert_eq(io_read_exact(file, 0, seen, 1100, &got), 0);
-    cr_expect(got == 1100 && memcmp(seen, model, 1100) == 0, "%s", rig->c->name);
-    expect_outside(rig, 0, IO_HEAD_BYTES, 0);
-    expect_outside(rig, IO_HEAD_BYTES, 1100, 7);
-    cr_assert_eq(io_release_head(file), 0);
-    expect_outside(rig, 0, 1100, 7);
-    io_file_close(file);
-}
-
 Test(exact, a_held_head_is_seen_by_its_holder_alone)
 {
-    for (size_t i = 0; i < engine_case_count(); i++) {
-        struct rig rig;
-        rig_setup(&rig, &engine_cases[i]);
-        holds_the_head(&rig);
-        rig_teardown(&rig);
+    for (struct rig rig = { 0 }; rig_next(&rig);) {
+        struct io_file *file = rig_create(&rig, "a");
+        size_t got;
+
+        memset(model, 7, sizeof(model));
+        cr_assert_eq(io_hold_head(file), 0);
+        cr_assert_eq(io_write_exact(file, 100, model, 1000), 0);
+        cr_assert_eq(io_write_exact(file, 0, model, 100), 0);
+        cr_assert_eq(io_read_exact(file, 0, seen, 1100, &got), 0);
+        cr_expect(got == 1100 && memcmp(seen, model, 1100) == 0, "%s", rig.c->name);
+        expect_outside(&rig, 0, IO_HEAD_BYTES, 0);
+        expect_outside(&rig, IO_HEAD_BYTES, 1100, 7);
+        cr_assert_eq(io_release_head(file), 0);
+        expect_outside(&rig, 0, 1100, 7);
+        io_file_close(file);
     }
 }

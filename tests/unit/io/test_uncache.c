@@ -20,13 +20,11 @@ static uint64_t uncached(struct io_file *file)
 
 Test(uncache, the_page_cache_has_nothing_of_the_file_afterwards)
 {
-    for (size_t i = 0; i < engine_case_count(); i++) {
-        const struct engine_case *c = &engine_cases[i];
+    for (struct rig rig = { 0 }; rig_next(&rig);) {
+        const struct engine_case *c = rig.c;
         uint8_t *bytes = malloc(LEN), *again = malloc(LEN);
         struct statfs fs;
-        struct rig rig;
 
-        rig_setup(&rig, c);
         struct io_file *file = rig_create(&rig, "a");
         fill_pattern(bytes, LEN, 3);
         cr_assert_eq(io_write_exact(file, 0, bytes, LEN), 0);
@@ -37,7 +35,6 @@ Test(uncache, the_page_cache_has_nothing_of_the_file_afterwards)
         cr_assert_eq(io_read_exact(file, 0, again, LEN, NULL), 0);
         cr_assert_arr_eq(again, bytes, LEN);
         io_file_close(file);
-        rig_teardown(&rig);
         free(bytes);
         free(again);
     }
