@@ -4,6 +4,8 @@
 #include "image_input.h"
 #include "qimg/write.h"
 
+#define CHANGE_VERBS 8
+
 static struct guest_bytes look(struct qimg_context *context)
 {
     struct qimg_image *image = machine_open(context, &(struct qimg_open_options){ 0 });
@@ -14,7 +16,7 @@ static struct guest_bytes look(struct qimg_context *context)
 }
 
 /* One verb with an open and a close of its own. */
-static bool run_verb(struct qimg_context *context, uint8_t verb, change_fn change)
+static bool run_verb(struct qimg_context *context, uint8_t verb)
 {
     const struct qimg_open_options how = { .writable = true };
     struct qimg_image *image = machine_open(context, &how);
@@ -22,7 +24,7 @@ static bool run_verb(struct qimg_context *context, uint8_t verb, change_fn chang
 
     if (!image)
         return true;
-    const bool keeps = change(image, verb);
+    const bool keeps = change_once(image, verb);
     if (qimg_image_finish(image, &err) < 0)
         require(err.text[0] != '\0');
     qimg_image_close(image);
@@ -37,7 +39,7 @@ static void expect_kept(struct qimg_context *context, const struct guest_bytes *
     guest_bytes_release(&after);
 }
 
-void change_run(const uint8_t *data, size_t len, change_fn change)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct io_engine *engine = machine_new();
     struct qimg_context *context = sim_context_new(engine, NULL);
@@ -49,16 +51,18 @@ void change_run(const uint8_t *data, size_t len, change_fn change)
         if (data[i] == 0)
             continue;
         struct guest_bytes before = look(context);
-        const bool keeps = run_verb(context, data[i], change);
+        const bool keeps = run_verb(context, data[i]);
         if (sound && keeps)
             expect_kept(context, &before);
         guest_bytes_release(&before);
     }
     require(!sound || machine_is_sound(context));
     qimg_context_free(context);
+    return 0;
 }
 
-uint8_t *change_seed(unsigned index, size_t *len)
+/* Image seed number @index with some verbs before it. */
+uint8_t *fuzz_seed(unsigned index, size_t *len)
 {
     uint8_t *seed = image_seed(index, CHANGE_VERBS, len);
 
@@ -67,7 +71,7 @@ uint8_t *change_seed(unsigned index, size_t *len)
     return seed;
 }
 
-size_t change_mutate(uint8_t *data, size_t len, size_t max, uint64_t seed)
+size_t fuzz_mutate(uint8_t *data, size_t len, size_t max, uint64_t seed)
 {
     if (len <= CHANGE_VERBS)
         return 0;

@@ -8,18 +8,12 @@
 #ifndef FUZZ_CHANGE_H
 #define FUZZ_CHANGE_H
 
+#include "fuzz.h"
 #include "machine.h"
 
-#define CHANGE_VERBS 8
-
-/* Does verb number @verb (any byte) to the open image. Returns whether the guest's disk must read
- * the same after it, whether it succeeded or not. */
-typedef bool (*change_fn)(struct qimg_image *image, uint8_t verb);
-
-void change_run(const uint8_t *data, size_t len, change_fn change);
-
-/* Image seed number @index with some verbs before it. */
-uint8_t *change_seed(unsigned index, size_t *len);
-size_t change_mutate(uint8_t *data, size_t len, size_t max, uint64_t seed);
+/* What a fuzzer of this kind consists of; change.c has all the rest. Does verb number @verb (any
+ * byte) to the open image. Returns whether the guest's disk must read the same after it, whether it
+ * succeeded or not. */
+bool change_once(struct qimg_image *image, uint8_t verb);
 
 #endif

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 uint8_t *fuzz_seed(unsigned index, size_t *len);
 
 /* Changes @data in place, in a way that follows from @seed, as somebody who knows the format
- * would; returns its new length, at most @max, or 0 where it knows no way. */
+ * would; returns its new length, at most @max, or 0 where it knows no way. May be left out. */
 size_t fuzz_mutate(uint8_t *data, size_t len, size_t max, uint64_t seed);
 
 static inline void require(bool holds)

@@ -36,7 +36,7 @@ static int write_guest(struct qimg_image *image, uint8_t verb, struct qimg_error
     return qimg_image_write(image, off, bytes, len, err);
 }
 
-static bool change(struct qimg_image *image, uint8_t verb)
+bool change_once(struct qimg_image *image, uint8_t verb)
 {
     const bool guest = verb % 8 > QIMG_BITMAP_MERGE;
     struct qimg_error err = { 0 };
@@ -44,20 +44,4 @@ static bool change(struct qimg_image *image, uint8_t verb)
 
     require(rc == 0 || err.text[0] != '\0');
     return !guest;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
-{
-    change_run(data, len, change);
-    return 0;
-}
-
-uint8_t *fuzz_seed(unsigned index, size_t *len)
-{
-    return change_seed(index, len);
-}
-
-size_t fuzz_mutate(uint8_t *data, size_t len, size_t max, uint64_t seed)
-{
-    return change_mutate(data, len, max, seed);
 }

@@ -78,12 +78,3 @@ uint8_t *fuzz_seed(unsigned index, size_t *len)
     *len = sizeof(area);
     return seed;
 }
-
-size_t fuzz_mutate(uint8_t *data, size_t len, size_t max, uint64_t seed)
-{
-    (void)data;
-    (void)len;
-    (void)max;
-    (void)seed;
-    return 0;
-}

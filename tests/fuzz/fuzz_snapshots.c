@@ -22,7 +22,7 @@ static int resize(struct qimg_image *image, uint64_t size, struct qimg_error *er
     return qimg_image_resize(image, &how, err);
 }
 
-static bool change(struct qimg_image *image, uint8_t verb)
+bool change_once(struct qimg_image *image, uint8_t verb)
 {
     static const char *const names[] = { "1", "2", "first", "new" };
     const char *name = names[verb / 8 % 4];
@@ -57,20 +57,4 @@ static bool change(struct qimg_image *image, uint8_t verb)
     }
     require(rc == 0 || err.text[0] != '\0');
     return keeps;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
-{
-    change_run(data, len, change);
-    return 0;
-}
-
-uint8_t *fuzz_seed(unsigned index, size_t *len)
-{
-    return change_seed(index, len);
-}
-
-size_t fuzz_mutate(uint8_t *data, size_t len, size_t max, uint64_t seed)
-{
-    return change_mutate(data, len, max, seed);
 }
