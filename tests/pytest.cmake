@@ -41,3 +41,13 @@ foreach(name kill_at fail_at sync_log)
     target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
     target_link_libraries(${name} PRIVATE ${CMAKE_DL_LIBS})
 endforeach()
+
+# What memcheck has to be told of io_uring; without valgrind nobody asks for it.
+find_path(VALGRIND_INCLUDES valgrind/memcheck.h)
+if(VALGRIND_INCLUDES AND NOT QIMG_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+    add_library(uring_memcheck MODULE support_bin/uring_memcheck.c)
+    set_target_properties(uring_memcheck PROPERTIES PREFIX "" C_VISIBILITY_PRESET default)
+    target_compile_definitions(uring_memcheck PRIVATE _GNU_SOURCE)
+    target_include_directories(uring_memcheck PRIVATE ${URING_INCLUDE_DIRS})
+    target_link_libraries(uring_memcheck PRIVATE qimg_flags)
+endif()
