@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that fail under a command: each call of each kind in turn, as the kernel would fail it.
-A failure is told and is exit 1; nothing is lost; what came of it is cleaned up or can be mended."""
+A failure is told and is exit 1; nothing is lost; what came of it is cleaned up or can be mended.
+(Calls that do a part, that are interrupted, that give no storage: crash_commands, in the library.)"""
 import errno
 import os
 
 import pytest
 
-from pylib.changes import CHANGES, IN_PLACE, Bench
+from pylib.changes import CHANGES, Bench
 from pylib.paths import LONG, SANITIZED
 
 pytestmark = pytest.mark.skipif(SANITIZED, reason="the sanitizer wants to be loaded first")
@@ -80,26 +81,3 @@ def test_a_device_that_is_gone(bench, name):
         what = f"{name}: call {at}: {said}"
         assert code == 1 and os.strerror(errno.ENXIO) in said, what
         bench.judge(name, code if not CHANGES[name].output else -1, what)
-
-
-@pytest.mark.parametrize("how", ("cut", "interrupted"))
-@pytest.mark.parametrize("name", CHANGES)
-def test_what_is_done_in_part_is_gone_on_with(bench, name, how):
-    """Short counts, and EINTR: neither is a failure."""
-    setting = {"FAIL_SHORT": 1, "FAIL_ALWAYS": 1} if how == "cut" else {"FAIL_ERRNO": errno.EINTR}
-    for call in ("read", "write"):
-        done = fails(bench, name, call, 1, **setting)
-        if done:
-            assert done[0] == 0, f"{name}: {call}: {done[1]}"
-            bench.judge(name, 0, f"{name}: {call} {how}")
-
-
-@pytest.mark.parametrize("name", IN_PLACE)
-def test_storage_that_cannot_be_given_or_taken(bench, name):
-    """Where fallocate or ftruncate fail there is another way, or an error."""
-    for call in ("allocate", "truncate"):
-        for at in (1, 2):
-            done = fails(bench, name, call, at, FAIL_ERRNO=errno.ENOSPC, FAIL_ALWAYS=1)
-            if done:
-                assert done[0] in (0, 1), done[1]
-                bench.judge(name, done[0] or -1, f"{name}: {call} {at}: {done[1]}")

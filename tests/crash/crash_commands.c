@@ -66,7 +66,7 @@ static const struct fault {
     { "ENOSPC once", FAIL_ENOSPC, false, false },
     { "ENOSPC from then on", FAIL_ENOSPC, true, false },
     { "EINTR", FAIL_EINTR, false, false },
-    { "short", FAIL_SHORT, false, true },
+    { "short from then on", FAIL_SHORT, true, true },
     { NULL, FAIL_MEMORY, false, false },
 };
 

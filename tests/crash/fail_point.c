@@ -160,18 +160,22 @@ TRANSFERS(pread, (int fd, void *buf, size_t len, off_t off), (fd, buf, len, off)
           (fd, buf, len / 2, off), INTERRUPTED)
 
 /* Of a vector half of the first buffer. */
-#define VECTORS(name, may) \
-    ssize_t __real_##name(int fd, const struct iovec *iov, int count, off_t off); \
-    ssize_t __wrap_##name(int fd, const struct iovec *iov, int count, off_t off); \
-    ssize_t __wrap_##name(int fd, const struct iovec *iov, int count, off_t off) \
+#define VECTORS(name, parameters, whole, part, may) \
+    ssize_t __real_##name parameters; \
+    ssize_t __wrap_##name parameters; \
+    ssize_t __wrap_##name parameters \
     { \
         if (call_fails(may)) \
             return -1; \
         if (count < 1 || iov[0].iov_len < 2 || !fails(FAIL_SHORT)) \
-            return __real_##name(fd, iov, count, off); \
+            return __real_##name whole; \
         const struct iovec half = { iov[0].iov_base, iov[0].iov_len / 2 }; \
-        return __real_##name(fd, &half, 1, off); \
+        return __real_##name part; \
     }
 
-VECTORS(preadv, INTERRUPTED)
-VECTORS(pwritev, SPACE | INTERRUPTED)
+VECTORS(preadv, (int fd, const struct iovec *iov, int count, off_t off), (fd, iov, count, off),
+        (fd, &half, 1, off), INTERRUPTED)
+VECTORS(preadv2, (int fd, const struct iovec *iov, int count, off_t off, int flags),
+        (fd, iov, count, off, flags), (fd, &half, 1, off, flags), INTERRUPTED)
+VECTORS(pwritev, (int fd, const struct iovec *iov, int count, off_t off), (fd, iov, count, off),
+        (fd, &half, 1, off), SPACE | INTERRUPTED)
