@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pylib.paths import BUILD, QEMU_IMG, ROOT
+from pylib.paths import QEMU_IMG, QIMG, ROOT
 
 PAGE = ROOT / "docs/chains.md"
 BLOCK = re.compile(r"(<!-- as root -->\n)?```console\n(.*?)```\n", re.S)
@@ -29,7 +29,7 @@ def play(directory, blocks):
         script += [f"printf '\\n<%d>\\n' {number}; (exit $_code)", command, "_code=$?"]
     bin_ = directory.parent / "bin"
     bin_.mkdir()
-    for name, target in (("qimg", BUILD / "qimg"), ("qemu-img", QEMU_IMG),
+    for name, target in (("qimg", QIMG), ("qemu-img", QEMU_IMG),
                          ("qemu-io", QEMU_IMG.with_name("qemu-io"))):
         (bin_ / name).symlink_to(target)
     done = subprocess.run(["bash", "-c", "\n".join(script)], cwd=directory, text=True,

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from pylib import elf
-from pylib.paths import BUILD, EMULATOR, QIMG, SANITIZED
+from pylib.paths import BUILD, EMULATED, SANITIZED, TOOL
 
 RELEASE = "Rel" in (elf.cache_variable("CMAKE_BUILD_TYPE") or "")
 pytestmark = pytest.mark.skipif(SANITIZED or not RELEASE, reason="not a release build")
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.skipif(SANITIZED or not RELEASE, reason="not a release 
 LIBRARY = BUILD / "libqimg.so"
 WHERE_THEY_ARE = ("-fstack-clash-protection", "-fcf-protection=full",
                   "-mbranch-protection=standard")
-BOTH = pytest.mark.parametrize("path", (QIMG, LIBRARY), ids=("tool", "library"))
-INTEL = pytest.mark.skipif(platform.machine() != "x86_64" or EMULATOR, reason="Intel's")
+BOTH = pytest.mark.parametrize("path", (TOOL, LIBRARY), ids=("tool", "library"))
+INTEL = pytest.mark.skipif(platform.machine() != "x86_64" or EMULATED, reason="Intel's")
 
 
 def test_the_tool_may_be_loaded_anywhere():
-    assert re.search(r"Type:\s+DYN", elf.readelf(QIMG, "--file-header"))
-    assert "PIE" in elf.dynamic(QIMG, "FLAGS_1")[0]
+    assert re.search(r"Type:\s+DYN", elf.readelf(TOOL, "--file-header"))
+    assert "PIE" in elf.dynamic(TOOL, "FLAGS_1")[0]
 
 
 @BOTH
@@ -60,7 +60,7 @@ def test_each_of_our_files_was_compiled_so():
     for flag in WHERE_THEY_ARE:
         if elf.cache_variable("QIMG_HAVE" + re.sub(r"\W", "_", flag)):
             wanted.append(flag)
-    assert len(wanted) > 4 or EMULATOR
+    assert len(wanted) > 4 or EMULATED
     for command in ours:
         assert not [flag for flag in wanted if flag not in command], command
 

@@ -4,17 +4,16 @@ and nothing is lost at the end, in success and in failure. The sanitizers see mo
 this sees the very binary that is installed, with the libraries that are in it."""
 import os
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pylib.paths import BUILD, EMULATOR, QIMG, ROOT, SANITIZED
+from pylib import images
+from pylib.paths import BUILD, EMULATED, QIMG, ROOT, SANITIZED
 from pylib.twin import Twin
 
-pytestmark = pytest.mark.skipif(SANITIZED or bool(EMULATOR),
-                                reason="one instrument at a time")
+pytestmark = pytest.mark.skipif(SANITIZED or EMULATED, reason="one instrument at a time")
 
 FOUND = 99
 MEMCHECK = ("valgrind", "--quiet", f"--error-exitcode={FOUND}", "--leak-check=full",
@@ -71,21 +70,10 @@ LONG = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     twin = Twin(tmp_path_factory.mktemp("made"))
-    for name, pattern in (("base", 1), ("other", 2), ("broken", 5)):
-        twin.img("create", "-q", "-f", "qcow2", name, "8M")
-        twin.io(name, f"write -q -P {pattern} 0 1M")
-    twin.img("create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top")
+    images.small_chain(twin)
     twin.img("create", "-q", "-u", "-f", "qcow2", "-b", "gone", "-F", "qcow2", "orphan", "8M")
-    twin.io("top", "write -q -P 3 1M 256k")
-    twin.img("snapshot", "-c", "old", "top")
-    twin.io("top", "write -q -P 4 1M 256k")
     twin.img("convert", "-c", "-O", "qcow2", "top", "packed")
     (twin.theirs / "noise").write_bytes(bytes(range(256)) * 17)
-    with open(twin.theirs / "broken", "r+b") as image:  # a refcount table entry is gone
-        image.seek(48)
-        table_off = struct.unpack(">Q", image.read(8))[0]
-        image.seek(table_off)
-        image.write(bytes(8))
     return twin.theirs
 
 

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from pylib import run
-from pylib.paths import LONG, QIMG, ROOT, SANITIZED
+from pylib.paths import EMULATED, LONG, QIMG, ROOT, SANITIZED
 
 KIB, MIB = 1 << 10, 1 << 20
 MOST = 96 * MIB
@@ -59,7 +59,7 @@ def least(cwd):
     return limit
 
 
-@pytest.mark.skipif(SANITIZED, reason="sanitizers take address space of their own")
+@pytest.mark.skipif(SANITIZED or EMULATED, reason="they take address space of their own")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_under_a_limit_succeeds_or_says_why(scratch, name):
     run.qemu_img(scratch)("create", "-q", "-f", "qcow2", "kept", "32M").ok()
@@ -145,7 +145,7 @@ LOOKING = (("info",), ("info", "--output=json"), ("check",), ("map",), ("chain",
            ("chain", "show"), ("snapshot", "-l"), ("measure", "-O", "raw"))
 
 
-@pytest.mark.skipif(SANITIZED, reason="sanitizers take memory of their own")
+@pytest.mark.skipif(SANITIZED or EMULATED, reason="they take memory of their own")
 @pytest.mark.parametrize("liar", HOSTILE, ids=lambda liar: liar.__name__)
 def test_what_an_image_claims_costs_no_memory(scratch, liar):
     liar(run.qemu_img(scratch), scratch / "a")
@@ -192,7 +192,7 @@ EVERYTHING = (
 )
 
 
-@pytest.mark.skipif(SANITIZED, reason="sanitizers take address space of their own")
+@pytest.mark.skipif(SANITIZED or EMULATED, reason="they take address space of their own")
 def test_every_command_runs_in_256_mib(scratch):
     tool, here = run.qemu_img(scratch), scratch / "kept"
     here.mkdir()
@@ -212,7 +212,7 @@ def test_every_command_runs_in_256_mib(scratch):
         assert "memory" not in done.stderr, f"{command}{done.stderr}"
 
 
-@pytest.mark.skipif(SANITIZED, reason="sanitizers take address space of their own")
+@pytest.mark.skipif(SANITIZED or EMULATED, reason="they take address space of their own")
 def test_a_limit_that_is_reached_is_told(scratch):
     largest_l1(run.qemu_img(scratch), scratch / "a")
     tool = run.ours(scratch)

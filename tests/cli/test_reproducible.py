@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from pylib import elf
-from pylib.paths import BUILD, LONG, QIMG, ROOT, SANITIZED
+from pylib.paths import BUILD, LONG, ROOT, SANITIZED, TOOL
 
 RELEASE = "Rel" in (elf.cache_variable("CMAKE_BUILD_TYPE") or "")
 pytestmark = pytest.mark.skipif(SANITIZED or not RELEASE, reason="not a release build")
@@ -46,7 +46,7 @@ def test_an_object_is_the_same_from_another_folder(trees, name):
     assert first == second
 
 
-@pytest.mark.parametrize("path", (QIMG, BUILD / "libqimg.so", BUILD / "libqimg.a"),
+@pytest.mark.parametrize("path", (TOOL, BUILD / "libqimg.so", BUILD / "libqimg.a"),
                          ids=lambda path: path.name)
 def test_nothing_built_names_its_folder(path):
     assert str(ROOT).encode() not in path.read_bytes()

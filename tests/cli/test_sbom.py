@@ -7,9 +7,9 @@ import subprocess
 import pytest
 
 from pylib import elf
-from pylib.paths import BUILD, EMULATOR, QIMG, ROOT, SANITIZED
+from pylib.paths import BUILD, EMULATED, ROOT, SANITIZED, TOOL
 
-pytestmark = pytest.mark.skipif(SANITIZED or EMULATOR, reason="of what is installed here")
+pytestmark = pytest.mark.skipif(SANITIZED or EMULATED, reason="of what is installed here")
 
 # The library that the loader is asked for, and the project it comes from.
 PROJECTS = {"libc": "glibc", "libz": "zlib", "libzstd": "zstd", "liburing": "liburing",
@@ -67,7 +67,7 @@ def test_versions_are_those_of_pkg_config(document):
         assert versions[name] == said
 
 
-@pytest.mark.parametrize("name, path", (("qimg", QIMG), ("libqimg", BUILD / "libqimg.so")))
+@pytest.mark.parametrize("name, path", (("qimg", TOOL), ("libqimg", BUILD / "libqimg.so")))
 def test_what_is_loaded_is_listed_and_what_is_listed_is_loaded(document, name, path):
     loaded = {PROJECTS[library.split(".")[0]] for library in elf.needed(path)}
     listed = {to for start, to in related(document, "DYNAMIC_LINK") if start == name}
@@ -75,7 +75,7 @@ def test_what_is_loaded_is_listed_and_what_is_listed_is_loaded(document, name, p
 
 
 def test_archives_in_the_tool_are_listed(document):
-    symbols = subprocess.run(["nm", QIMG], capture_output=True, text=True, check=True).stdout
+    symbols = subprocess.run(["nm", TOOL], capture_output=True, text=True, check=True).stdout
     inside = {project for project, symbol in SYMBOLS.items()
               if re.search(rf" [tT] ({symbol})$", symbols, re.M)}
     assert {to for _, to in related(document, "STATIC_LINK")} == inside

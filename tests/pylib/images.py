@@ -2,6 +2,7 @@
 """The matrix of images that the suites run over, made by the installed qemu-img and qemu-io."""
 
 import os
+import struct
 
 # Name of a layout: its options for `qemu-img create -f qcow2 -o`.
 LAYOUTS = {
@@ -134,3 +135,21 @@ def chain(twin, depth, options="compat=1.1", base="raw", sizes=None):
             twin.img("rebase", "-u", "-b", below, "-F", fmt, name)
         below, fmt = name, fmt_here
     return below
+
+
+def small_chain(twin):
+    """base <- top, which has a snapshot; other beside base; and broken, no count of which is there.
+    Returns their directory."""
+    for name, pattern in (("base", 1), ("other", 2), ("broken", 5)):
+        twin.img("create", "-q", "-f", "qcow2", name, "8M")
+        twin.io(name, f"write -q -P {pattern} 0 1M")
+    twin.img("create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top")
+    twin.io("top", "write -q -P 3 1M 256k")
+    twin.img("snapshot", "-c", "old", "top")
+    twin.io("top", "write -q -P 4 1M 256k")
+    with open(twin.theirs / "broken", "r+b") as image:
+        image.seek(48)
+        table_off = struct.unpack(">Q", image.read(8))[0]
+        image.seek(table_off)
+        image.write(bytes(8))
+    return twin.theirs

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where things are: the source tree, the build under test, the tier that was asked for."""
 import os
-import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("QIMG_BUILD", ROOT / "build/dev"))
-QIMG = BUILD / "qimg"
 SANITIZED = bool(os.environ.get("QIMG_SANITIZE"))
-# What runs the built programs where they are not this machine's, and how much slower: test-on.
-EMULATOR = shlex.split(os.environ.get("QIMG_EMULATOR", ""))
+# The tool's file, and what runs it: where it is another machine's, scripts/test-on puts emulated.c
+# in its place, and says how much slower that is.
+EMULATED = "QIMG_EMULATOR" in os.environ
+TOOL = BUILD / "qimg"
+QIMG = BUILD / "emulated-qimg" if EMULATED else TOOL
 PATIENCE = float(os.environ.get("QIMG_PATIENCE", "1"))
 LONG = os.environ.get("QIMG_LONG") == "1"
 

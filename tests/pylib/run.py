@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from pylib.paths import BUILD, EMULATOR, PATIENCE, QEMU_IMG, QEMU_IO, QIMG, SANITIZED
+from pylib.paths import BUILD, EMULATED, PATIENCE, QEMU_IMG, QEMU_IO, QIMG, SANITIZED
 
 CONFINE = BUILD / "tests/confine"
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Assertion `")
@@ -91,13 +91,11 @@ class Program:
         return result
 
     def _command(self, options, args):
-        if EMULATOR and (options or "--engine=io_uring" in args or
+        if EMULATED and (options or any("io_uring" in word for word in args) or
                          self.env.get("QIMG_ENGINE") == "io_uring"):
             pytest.skip("an emulator's memory and system calls are not the program's")
         if options:
             return [str(CONFINE), *options, "--", self.name, str(self.path), *args], None
-        if EMULATOR and self.path == QIMG:
-            return [*EMULATOR, "-0", self.name, str(self.path), *args], None
         return [self.name, *args], str(self.path)
 
     def _judge(self, result):
