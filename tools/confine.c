@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The bytes that locks of images lie on, QEMU's, but for the first: who reads is in nobody's way. */
+/* The bytes that locks of images lie on, QEMU's, but the first: who reads is in nobody's way. */
 #define LOCKS_AT     101
 #define LOCKS_LENGTH 199
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that fail under a command: each call of each kind in turn, as the kernel would fail it.
 A failure is told and is exit 1; nothing is lost; what came of it is cleaned up or can be mended.
-(Calls that do a part, that are interrupted, that give no storage: crash_commands, in the library.)"""
+(Calls that do a part, that are interrupted, that give no storage: crash_commands.)"""
 import errno
 import os
 

@@ -169,7 +169,8 @@ def test_a_look_ahead_over_nothing_meets_few_tables_at_once(scratch):
             file.write(struct.pack(form, value))
         file.seek(table + entries * 4)
         file.write(struct.pack(">Q", l2) * (entries // 2) + bytes(512))
-    result = run.ours(scratch)("io", "-r", "-f", "qcow2", "-c", "read -P 0 0 4k", image, measure=True)
+    result = run.ours(scratch)("io", "-r", "-f", "qcow2", "-c", "read -P 0 0 4k", image,
+                               measure=True)
     assert "failed" not in result.ok().out and result.peak_kib < 64 * 1024, result.peak_kib
 
 

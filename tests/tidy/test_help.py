@@ -86,7 +86,8 @@ def test_fish_completes_every_option(qimg, command):
 
 
 def test_bash_offers_commands_and_values():
-    for words, offered in ((["co"], "commit compare convert"), (["--sandbox", ""], "auto require off"),
+    for words, offered in ((["co"], "commit compare convert"),
+                           (["--sandbox", ""], "auto require off"),
                            (["dd", "-O", ""], "qcow2 raw"), (["check", "-r", ""], "leaks all"),
                            (["chain", "ver"], "verify"), (["convert", "--spars"], "--sparse-size")):
         script = ('source "$0"; COMP_WORDS=(qimg "$@"); COMP_CWORD=$#; _qimg; '
