@@ -52,8 +52,8 @@ set_tests_properties(crash_walk crash_triples PROPERTIES TIMEOUT 3600) # with QI
 
 # Memory that runs out, system calls that fail; on real files, so none of the simulator is in it.
 set(fail_points malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup
-    open openat read write pread preadv preadv2 pwritev fsync fdatasync ftruncate fallocate posix_fallocate
-    rename renameat2 unlink unlinkat mkdir mkdirat fstat copy_file_range)
+    open openat read write pread preadv preadv2 pwritev fsync fdatasync ftruncate fallocate
+    posix_fallocate rename renameat2 unlink unlinkat mkdir mkdirat fstat copy_file_range)
 qimg_test_program(crash_memory crash/crash_memory.c crash/fail_point.c)
 qimg_test_program(crash_commands crash/crash_commands.c crash/fail_point.c crash/jobs_image.c
     crash/jobs_copy.c crash/jobs_chain.c)
