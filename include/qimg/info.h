@@ -32,12 +32,14 @@ struct qimg_bitmap_info {
 /* The header of a LUKS container (qcow2 crypt method 2), as far as it can be read in clear. */
 struct qimg_luks_slot {
     bool active;
-    uint32_t iters, key_offset, stripes;
+    uint32_t iters, stripes;
+    uint64_t key_offset;
 };
 
 struct qimg_luks_info {
     char *cipher_alg, *cipher_mode, *ivgen_alg, *ivgen_hash_alg, *hash_alg, *uuid;
-    uint32_t payload_offset, master_key_iters;
+    uint64_t payload_offset;
+    uint32_t master_key_iters;
     struct qimg_luks_slot slots[8];
 };
 

@@ -209,6 +209,14 @@ static void repaired(void *user, const char *text)
     context_note(user, QIMG_NOTE_PLAIN, "%s", text);
 }
 
+static void pass_on_warning(struct qimg_context *context, const struct image *image)
+{
+    if (image->warning)
+        context_note(context, QIMG_NOTE_WARNING, "%s", image->warning);
+    if (image->remedy)
+        context_note(context, QIMG_NOTE_PLAIN, "%s", image->remedy);
+}
+
 static int open_format(struct qimg_context *context, const struct open_request *request,
                        struct io_file *file, struct layer *layer, struct qimg_error *err)
 {
@@ -231,6 +239,7 @@ static int open_format(struct qimg_context *context, const struct open_request *
                                             .said = repaired,
                                             .user = context };
     TRY(ops->open(file, &how, &layer->image, err));
+    pass_on_warning(context, layer->image);
     layer->probed = probed;
     if (probed && request->reference)
         return gate_check_probed(context, request->reference, ops->name,

@@ -143,17 +143,20 @@ static bool may_keep(struct walk *w, size_t count)
 /* --- places --------------------------------------------------------------------------------------
  */
 
+static bool is_inside(const struct walk *w, struct qimg_range at)
+{
+    return range_within(at, file_size(w));
+}
+
 static int add_place(struct walk *w, struct qimg_range at, const char *what)
 {
-    uint64_t end;
-
     if (at.len == 0 || !may_keep(w, w->places.count))
         return 0;
-    if (!add_fits(at.off, at.len, &end) || end > file_size(w))
+    if (is_inside(w, at))
+        w->facts->end = max_u64(w->facts->end, range_end(at));
+    else
         note(w, OUTSIDE, "%s at %#" PRIx64 " (%" PRIu64 " bytes) passes the end of the file", what,
              at.off, at.len);
-    else
-        w->facts->end = max_u64(w->facts->end, end);
     return place_vec_push(&w->places, (struct place){ at.off, at.len, what });
 }
 
@@ -228,11 +231,12 @@ static int add_refcount_blocks(struct walk *w, struct qimg_error *err)
 {
     const struct qcow2_header *h = &w->q->header;
     const uint64_t len = (uint64_t)h->reftable_clusters << h->cluster_bits;
+    const struct qimg_range table = { h->reftable_off, len };
     AUTO_FREE uint64_t *words = NULL;
 
-    if (add_place(w, (struct qimg_range){ h->reftable_off, len }, "the refcount table") < 0)
+    if (add_place(w, table, "the refcount table") < 0)
         return qimg_fail_memory(err);
-    if (len > LIMIT_QCOW2_REFTABLE_BYTES || !may_read(w, len))
+    if (len > LIMIT_QCOW2_REFTABLE_BYTES || !is_inside(w, table) || !may_read(w, len))
         return 0;
     TRY(read_words(w, h->reftable_off, len / 8, &words, err));
     for (size_t i = 0; i < len / 8 && !w->too_much; i++) {
@@ -248,14 +252,13 @@ static int add_l1(struct walk *w, uint64_t l1_off, uint32_t l1_count, bool activ
                   struct qimg_error *err)
 {
     const uint64_t len = (uint64_t)l1_count * QCOW2_L1_ENTRY_BYTES;
+    const struct qimg_range table = { l1_off, len };
     const char *what = active ? "the L1 table" : "a snapshot's L1 table";
     AUTO_FREE uint64_t *words = NULL;
-    uint64_t end;
 
-    if (add_place(w, (struct qimg_range){ l1_off, len }, what) < 0)
+    if (add_place(w, table, what) < 0)
         return qimg_fail_memory(err);
-    if (len > LIMIT_QCOW2_L1_BYTES || !add_fits(l1_off, len, &end) || end > file_size(w) ||
-        !may_read(w, len))
+    if (len > LIMIT_QCOW2_L1_BYTES || !is_inside(w, table) || !may_read(w, len))
         return 0;
     TRY(read_words(w, l1_off, l1_count, &words, err));
     for (uint32_t i = 0; i < l1_count && !w->too_much; i++) {

@@ -141,7 +141,7 @@ int qcow2_bitmaps_load(struct qcow2 *q, struct qimg_error *err)
     if (!q->extensions.has_bitmaps)
         return 0;
     if (directory.len == 0)
-        return qimg_fail(err, EBADMSG, "Requested bitmap_directory_size is zero");
+        return qimg_fail(err, EBADMSG, "Requested bitmap directory size is zero");
     TRY(qcow2_table_begins_inside("Bitmap directory", directory, q->geometry.file_size, err));
     /* A directory that runs past the end of the file has zeros there, which are no entries. */
     if (!range_within(directory, q->geometry.file_size))

@@ -140,7 +140,7 @@ static int check_place(struct check *c, struct qimg_error *err)
                                              QCOW2_SNAPSHOT_BYTES,
                                              (uint64_t)QCOW2_SNAPSHOT_BYTES *
                                                  LIMIT_QCOW2_SNAPSHOTS };
-    int rc = qcow2_table_check(&claim, c->q->header.cluster_bits, err);
+    const int rc = qcow2_table_check(&claim, c->q->header.cluster_bits, err);
 
     if (rc == 0)
         return 0;
@@ -149,7 +149,7 @@ static int check_place(struct check *c, struct qimg_error *err)
     REPORT(c, SNAPSHOT_TABLE, AT(QCOW2_AT_SNAPSHOTS), false, err->text);
     if (c->snapshot_count > LIMIT_QCOW2_SNAPSHOTS)
         REPORT(c, SNAPSHOTS_FORCE, NOWHERE, false, c->snapshot_count - LIMIT_QCOW2_SNAPSHOTS);
-    return not_read(c, rc);
+    return not_read(c, rc == -EBADMSG ? -EINVAL : rc); /* as QEMU calls it */
 }
 
 static int write_shorter_count(struct check *c)

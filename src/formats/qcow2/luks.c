@@ -21,6 +21,7 @@
  *               +40  4 key_offset          512-byte sectors
  *               +44  4 stripes
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,14 +33,21 @@
 #define LUKS_HEADER_BYTES 592
 #define LUKS_VERSION      1
 #define LUKS_SECTOR       512
+#define LUKS_NAME_BYTES   32
+#define LUKS_LEAST_OFFSET 8    /* sectors, of payload and key material: behind the header */
+#define LUKS_STRIPES      4000 /* the only number that there is */
 #define LUKS_SLOT_ENABLED 0x00ac71f3u
+#define LUKS_SLOT_EMPTY   0x0000deadu
+#define LUKS_SLOTS        8
 
 static const uint8_t luks_magic[6] = { 'L', 'U', 'K', 'S', 0xba, 0xbe };
 
 struct luks_header {
     uint16_t version;
-    char cipher_name[33], cipher_mode[33], hash_spec[33], uuid[41];
+    char cipher_name[LUKS_NAME_BYTES + 1], cipher_mode[LUKS_NAME_BYTES + 1];
+    char hash_spec[LUKS_NAME_BYTES + 1], uuid[41];
     uint32_t payload_offset, key_bytes, master_key_iterations;
+    uint32_t slot_states[LUKS_SLOTS];
 };
 
 static void read_text(struct reader *r, char *out, size_t len)
@@ -60,9 +68,9 @@ static int decode_header(const uint8_t *raw, struct luks_header *h, struct qimg_
     h->version = read_be16(&r);
     if (h->version != LUKS_VERSION)
         return qimg_fail(err, ENOTSUP, "LUKS version %u is not supported", h->version);
-    read_text(&r, h->cipher_name, 32);
-    read_text(&r, h->cipher_mode, 32);
-    read_text(&r, h->hash_spec, 32);
+    read_text(&r, h->cipher_name, LUKS_NAME_BYTES);
+    read_text(&r, h->cipher_mode, LUKS_NAME_BYTES);
+    read_text(&r, h->hash_spec, LUKS_NAME_BYTES);
     h->payload_offset = read_be32(&r);
     h->key_bytes = read_be32(&r);
     (void)read_bytes(&r, 20 + 32);
@@ -70,13 +78,52 @@ static int decode_header(const uint8_t *raw, struct luks_header *h, struct qimg_
     read_text(&r, h->uuid, 40);
     for (size_t i = 0; i < ARRAY_COUNT(info->slots); i++) {
         struct qimg_luks_slot *slot = &info->slots[i];
-        slot->active = read_be32(&r) == LUKS_SLOT_ENABLED;
+        h->slot_states[i] = read_be32(&r);
+        slot->active = h->slot_states[i] == LUKS_SLOT_ENABLED;
         slot->iters = read_be32(&r);
         (void)read_bytes(&r, 32);
-        slot->key_offset = read_be32(&r) * LUKS_SECTOR;
+        slot->key_offset = (uint64_t)read_be32(&r) * LUKS_SECTOR;
         slot->stripes = read_be32(&r);
     }
     return 0;
+}
+
+static int check_slots(const struct luks_header *h, const struct qimg_luks_info *info,
+                       struct qimg_error *err)
+{
+    static_assert(ARRAY_COUNT(info->slots) == LUKS_SLOTS, "all of them are told");
+    for (size_t i = 0; i < LUKS_SLOTS; i++) {
+        const struct qimg_luks_slot *slot = &info->slots[i];
+        if (slot->stripes != LUKS_STRIPES)
+            return qimg_fail(err, EBADMSG, "Keyslot %zu is corrupted (stripes %d != %d)", i,
+                             (int)slot->stripes, LUKS_STRIPES);
+        if (!slot->active && h->slot_states[i] != LUKS_SLOT_EMPTY)
+            return qimg_fail(err, EBADMSG, "Keyslot %zu state (active/disable) is corrupted", i);
+        if (slot->active && slot->iters == 0)
+            return qimg_fail(err, EBADMSG, "Keyslot %zu iteration count is zero", i);
+        if (slot->key_offset / LUKS_SECTOR < LUKS_LEAST_OFFSET)
+            return qimg_fail(err, EBADMSG, "Keyslot %zu is overlapping with the LUKS header", i);
+    }
+    return 0;
+}
+
+static int check_header(const struct luks_header *h, const struct qimg_luks_info *info,
+                        struct qimg_error *err)
+{
+    const struct {
+        const char *what, *text;
+    } names[] = { { "cipher name", h->cipher_name },
+                  { "cipher mode", h->cipher_mode },
+                  { "hash spec", h->hash_spec } };
+
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        if (strlen(names[i].text) == LUKS_NAME_BYTES)
+            return qimg_fail(err, EBADMSG, "LUKS header %s is not NUL terminated", names[i].what);
+    if (h->payload_offset < LUKS_LEAST_OFFSET)
+        return qimg_fail(err, EBADMSG, "LUKS payload is overlapping with the header");
+    if (h->master_key_iterations == 0)
+        return qimg_fail(err, EBADMSG, "LUKS key iteration count is zero");
+    return check_slots(h, info, err);
 }
 
 /* "aes" with a key of 64 bytes in mode "xts", which halves it, is "aes-256". */
@@ -102,7 +149,7 @@ static int fill_info(struct luks_header *h, struct qimg_luks_info *info, struct 
     info->ivgen_alg = strdup(ivgen);
     info->hash_alg = strdup(h->hash_spec);
     info->uuid = strdup(h->uuid);
-    info->payload_offset = h->payload_offset * LUKS_SECTOR;
+    info->payload_offset = (uint64_t)h->payload_offset * LUKS_SECTOR;
     info->master_key_iters = h->master_key_iterations;
     if (strcmp(ivgen, "essiv") == 0) {
         if (!hash)
@@ -154,6 +201,7 @@ int qcow2_luks_describe(const struct qcow2 *q, struct qimg_luks_info **out, stru
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "Could not read encryption header");
     TRY(decode_header(raw, &h, info, err));
+    TRY(check_header(&h, info, err));
     TRY(fill_info(&h, info, err));
     *out = TAKE(info);
     return 0;

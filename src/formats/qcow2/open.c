@@ -232,6 +232,22 @@ static int copy_extension_texts(struct qcow2 *q, struct qimg_error *err)
     return 0;
 }
 
+/* Bitmaps that somebody may not have kept up: they are there no more. */
+static void warn_of_stale_bitmaps(struct qcow2 *q)
+{
+    if (!q->extensions.has_stale_bitmaps)
+        return;
+    q->image.warning =
+        q->header.version < 3
+            ? "This qcow2 v2 image contains bitmaps, but they may have been modified "
+              "by a program without persistent bitmap support; so now they must all "
+              "be considered inconsistent"
+            : "a program lacking bitmap support modified this file, so all bitmaps "
+              "are now considered inconsistent";
+    q->image.remedy =
+        "Some clusters may be leaked, run 'qemu-img check -r' on the image file to fix.";
+}
+
 /* --- writable images -------------------------------------------------------------------------- */
 
 /* Features that we don't know and that tolerate being dropped must be, before anything else is
@@ -305,6 +321,7 @@ static int load(struct qcow2 *q, const struct image_open_options *options, struc
     if (!q->info_only)
         TRY(qcow2_l1_load(q, q->header.l1_off, q->header.l1_count, err));
     TRY(qcow2_extensions_decode(&q->header, area, &q->extensions, err));
+    warn_of_stale_bitmaps(q);
     q->image.fingerprint = q->extensions.fingerprint;
     q->image.fingerprint_len = q->extensions.fingerprint_len;
     TRY(check_data_file(q, err));

@@ -75,7 +75,7 @@ static const struct {
 } places[] = {
     { "one more than counted", 0, 4, 1, "More bitmaps found than specified in header extension" },
     { "one less than counted", 0, 4, 3, "Less bitmaps found than specified in header extension" },
-    { "empty directory", 8, 8, 0, "Requested bitmap_directory_size is zero" },
+    { "empty directory", 8, 8, 0, "Requested bitmap directory size is zero" },
     { "directory of 20 bytes", 8, 8, 20, "Broken bitmap directory" },
     { "directory past the end", 16, 8, UINT64_C(0x100000000),
       "Bitmap directory at offset 0x100000000 begins past the end of the file (458752 bytes)" },

@@ -101,6 +101,58 @@ static const struct {
       "Request for data outside of extension header" },
 };
 
+/* Words of the LUKS header, in QEMU's order: what comes first is told. */
+static const struct {
+    uint64_t off;
+    uint32_t word;
+    const char *want;
+} broken_words[] = {
+    { 104, 7, "LUKS payload is overlapping with the header" },
+    { 164, 0, "LUKS key iteration count is zero" },
+    { 208, 1, "Keyslot 0 state (active/disable) is corrupted" },
+    { 212, 0, "Keyslot 0 iteration count is zero" },
+    { 248, 7, "Keyslot 0 is overlapping with the LUKS header" },
+    { 252 + 48 * 7, 3999, "Keyslot 7 is corrupted (stripes 3999 != 4000)" },
+};
+
+Test(qcow2_luks, words_that_cannot_be_are_refused)
+{
+    for (size_t i = 0; i < sizeof(broken_words) / sizeof(broken_words[0]); i++) {
+        struct built built = build_luks("aes", "xts-plain64", 64);
+        struct qimg_error err;
+        store_be32(built.bytes + 0x40000 + broken_words[i].off, broken_words[i].word);
+        cr_expect_null(open_info(&built, &err), "case %zu was accepted", i);
+        cr_expect_str_eq(err.text, broken_words[i].want, "%s", err.text);
+    }
+}
+
+Test(qcow2_luks, offsets_are_longer_than_their_sectors)
+{
+    struct built built = build_luks("aes", "xts-plain64", 64);
+    struct qimg_luks_info *luks = NULL;
+    struct qimg_error err;
+    store_be32(built.bytes + 0x40000 + 104, UINT32_MAX);
+    struct image *image = open_info(&built, &err);
+    cr_assert_eq(qcow2_luks_describe(qcow2_of(image), &luks, &err), 0, "%s", err.text);
+    cr_expect_eq(luks->payload_offset, UINT64_C(512) * UINT32_MAX);
+    qcow2_luks_free(luks);
+    image_close(image);
+}
+
+Test(qcow2_luks, names_must_end)
+{
+    const char *const want[] = { "LUKS header cipher name is not NUL terminated",
+                                 "LUKS header cipher mode is not NUL terminated",
+                                 "LUKS header hash spec is not NUL terminated" };
+    for (size_t i = 0; i < 3; i++) {
+        struct built built = build_luks("aes", "xts-plain64", 64);
+        struct qimg_error err;
+        memset(built.bytes + 0x40000 + 8 + 32 * i, 'a', 32);
+        cr_expect_null(open_info(&built, &err));
+        cr_expect_str_eq(err.text, want[i], "%s", err.text);
+    }
+}
+
 Test(qcow2_luks, a_broken_header_is_refused)
 {
     for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
