@@ -91,9 +91,7 @@ static int refuse(const struct gate_request *request, const char *why, struct qi
                      holder, why);
 }
 
-/* The command that writes the missing format down, for the user to complete. */
-static int hint_record_format(const struct gate_request *request, const char *format,
-                              struct qimg_error *err)
+int gate_hint_format(const struct gate_request *request, const char *format, struct qimg_error *err)
 {
     AUTO_FREE char *recorded = gate_shell_quoted(request->recorded);
     AUTO_FREE char *holder = gate_shell_operand(request->holder);
@@ -157,7 +155,7 @@ static int may_guess(const struct qimg_gate_options *gate, const struct gate_req
         return 0;
     if (gate->policy == QIMG_POLICY_STRICT && !gate->allow_probe) {
         (void)refuse(request, "has no recorded format", err);
-        return hint_record_format(request, "FORMAT", err);
+        return gate_hint_format(request, "FORMAT", err);
     }
     *probe = true;
     return 0;
@@ -219,6 +217,6 @@ int gate_check_probed(const struct qimg_context *context, const struct gate_requ
         return 0;
     (void)refuse(request,
                  "has no recorded format, and what probing found names a further file itself", err);
-    (void)hint_record_format(request, format, err);
+    (void)gate_hint_format(request, format, err);
     return qimg_hint(err, "Do so only if you trust the references in '%s'", request->path);
 }

@@ -25,6 +25,11 @@ struct gate_request {
 MUST_CHECK int gate_ask(const struct qimg_context *context, const struct gate_request *request,
                         bool *probe, struct qimg_error *err);
 
+/* Adds the command that writes the missing format down, for the user to complete where @format is
+ * none. Returns -err->code. */
+int gate_hint_format(const struct gate_request *request, const char *format,
+                     struct qimg_error *err);
+
 /* Beneath what a file must lie that an image names; NULL: anywhere. For io_open_options. */
 const struct io_bounds *gate_bounds(const struct qimg_context *context);
 

@@ -141,14 +141,17 @@ static void warn_guessed_raw(struct qimg_context *context, const char *name)
                  name);
 }
 
-/* What begins like an image of another format would be unwrapped by QEMU: its container taken for
- * the disk itself, somebody's data would seem to be there and be of no use. */
-static int refuse_foreign(const uint8_t *head, size_t len, struct qimg_error *err)
+/* QEMU would find a disk in what begins like an image of another format; taken for a raw disk, the
+ * image's own structures would be what the guest reads, and writes over. */
+static int refuse_foreign(const struct open_request *request, const uint8_t *head, size_t len,
+                          struct qimg_error *err)
 {
     const char *format = signature_at_start(head, len);
-    if (!format || strcmp(format, "qcow2") == 0) /* no version of qcow2 that QEMU would probe */
+    if (!format || strcmp(format, "qcow2") == 0) /* a version of qcow2 that is raw to QEMU, too */
         return 0;
     (void)qimg_fail(err, ENOTSUP, "It begins like a %s image, which cannot be read", format);
+    if (request->reference)
+        return gate_hint_format(request->reference, "FORMAT", err);
     return qimg_hint(err, "If it is a raw disk all the same, say so: -f raw");
 }
 
@@ -163,7 +166,7 @@ static int probe_format(struct qimg_context *context, const struct open_request 
     *out = format_probe(head, got);
     if (strcmp((*out)->name, "raw") != 0)
         return 0;
-    TRY(refuse_foreign(head, got, err));
+    TRY(refuse_foreign(request, head, got, err));
     if (request->options->writable)
         warn_guessed_raw(context, request->place->display);
     return 0;

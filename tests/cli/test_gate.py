@@ -51,6 +51,29 @@ def test_the_printed_remedy_mends(unformatted):
     run.ours(unformatted)("map", "top.qcow2").ok()
 
 
+FOREIGN = {"vmdk": (b"KDMV", b"COWD", b"# Disk DescriptorFile"),
+           "vdi": (bytes(64) + b"\x7f\x10\xda\xbe",), "vhdx": (b"vhdxfile",),
+           "vpc": (b"conectix",), "qed": (b"QED\0",), "qcow": (b"QFI\xfb\0\0\0\1",),
+           "luks": (b"LUKS\xba\xbe",), "parallels": (b"WithoutFreeSpace", b"WithouFreSpacExt")}
+
+
+@pytest.mark.parametrize("form", FOREIGN)
+def test_what_begins_like_a_foreign_image_is_raw_only_if_that_is_said(unformatted, form):
+    tool, base = run.ours(unformatted), unformatted / "base.qcow2"
+    for head in FOREIGN[form]:
+        base.write_bytes(head.ljust(1 << 20, b"\0"))
+        for command in (("info",), ("resize", "-q"), ("io", "-c", "write 0 512")):
+            size = ("2M",) if command[0] == "resize" else ()
+            tool(*command, base, *size).failed(f"It begins like a {form} image", "so: -f raw")
+        assert base.read_bytes()[:len(head)] == head and base.stat().st_size == 1 << 20
+        guessed = tool("map", "--allow-probe", "top.qcow2").failed(f"like a {form} image")
+        tool("info", "-f", "raw", base).ok()
+    subprocess.run(shlex.split(remedy(guessed, FORMAT="raw")), executable=str(tool.path),
+                   cwd=unformatted, check=True)
+    tool("convert", "-O", "raw", "top.qcow2", "out").ok()
+    assert (unformatted / "out").read_bytes() == base.read_bytes()
+
+
 def remedy(result, **words):
     """The command that @result prints, its placeholders filled in."""
     line = [line for line in result.err.splitlines() if "qimg rebase" in line][0]
