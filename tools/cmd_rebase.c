@@ -6,14 +6,12 @@
 #include <getopt.h>
 
 #include "args.h"
-#include "confine.h"
-#include "job.h"
 #include "opt.h"
-#include "pull_print.h"
+#include "pull_command.h"
 
 struct rebase_args {
     const char *format, *cache, *backing, *backing_format, *backing_cache;
-    enum qimg_cache cache_mode, backing_cache_mode;
+    enum qimg_cache backing_cache_mode;
     enum progress_style progress_style;
     bool image_opts, compress, unchecked, fingerprint, fingerprint_content, plan, json, force_share,
         quiet;
@@ -81,29 +79,22 @@ static struct qimg_rebase_options options_of(const struct rebase_args *args, str
     };
 }
 
-static int run_plan(struct tool *tool, const struct rebase_args *args, const char *file,
-                    struct qimg_image *image)
+static int make_plan(const struct pull_command *command, struct qimg_image *image,
+                     struct qimg_pull_plan *plan, struct qimg_error *err)
 {
-    struct qimg_error err;
-    qimg_error_clear(&err);
-    struct qimg_pull_plan plan;
-    const struct qimg_rebase_options options = options_of(args, NULL);
-    if (qimg_rebase_plan(image, &options, &plan, &err) < 0)
-        return tool_fail_error(tool, "", &err);
-    pull_print_plan(file, &plan, args->json);
-    qimg_pull_plan_release(&plan);
-    return EXIT_DONE;
+    const struct qimg_rebase_options options = options_of(command->args, NULL);
+    return qimg_rebase_plan(image, &options, plan, err);
 }
 
-static int run_job(struct job *job, const struct rebase_args *args, const char *file,
-                   struct qimg_image *image)
+static int copy_and_change(const struct pull_command *command, struct qimg_image *image,
+                           struct job *job)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
     struct qimg_pull_result result;
-    const struct qimg_rebase_options options = options_of(args, job);
+    const struct qimg_rebase_options options = options_of(command->args, job);
     if (qimg_rebase(image, &options, &result, &err) < 0)
-        return pull_fail(job, file, &result, &err);
+        return pull_command_fail(command, job, &result, &err);
     return EXIT_DONE;
 }
 
@@ -124,62 +115,25 @@ static int seal(struct tool *tool, const struct rebase_args *args, struct qimg_i
     return qimg_image_seal(image, &options, &err) < 0 ? tool_fail_error(tool, "", &err) : EXIT_DONE;
 }
 
-static int change(struct tool *tool, const struct rebase_args *args, const char *file,
-                  struct qimg_image *image, struct job *job)
+static int work(const struct pull_command *command, struct qimg_image *image, struct job *job)
 {
-    if (args->plan)
-        return run_plan(tool, args, file, image);
-    int code = seal(tool, args, image, true);
+    const struct rebase_args *args = command->args;
+    int code = seal(command->tool, args, image, true);
     if (code == EXIT_DONE)
-        code = args->unchecked ? change_name(tool, args, image) : run_job(job, args, file, image);
-    return code == EXIT_DONE ? seal(tool, args, image, false) : code;
+        code = args->unchecked ? change_name(command->tool, args, image)
+                               : copy_and_change(command, image, job);
+    return code == EXIT_DONE ? seal(command->tool, args, image, false) : code;
 }
 
-static int rebase(struct tool *tool, const struct rebase_args *args, const char *file,
-                  struct job *job)
+/* The values of options that are not taken as they are. */
+static int read_caches(struct tool *tool, struct rebase_args *args, enum qimg_cache *cache)
 {
-    struct qimg_context *context;
-    struct qimg_image *image;
-    const struct qimg_open_options options = {
-        .format = args->format,
-        .cache = args->cache_mode,
-        .writable = !args->plan,
-        .info_only = args->unchecked,
-        .no_backing = args->unchecked,
-        .image_opts = args->image_opts,
-    };
-    if (!args->plan)
-        confine_changes(tool, file, args->image_opts);
-    if (tool_context(tool, &context))
+    if (args->cache && args_cache(tool, "cache option", args->cache, cache))
         return EXIT_FAILED;
-    int code = args_open(tool, context, file, &options, &image);
-    if (code == EXIT_DONE) {
-        code = change(tool, args, file, image, job);
-        qimg_image_close(image);
-    }
-    qimg_context_free(context);
-    return code;
-}
-
-static int run(struct tool *tool, struct rebase_args *args, const char *file)
-{
-    struct job job;
-    const struct progress_spec shown = { .style = args->progress_style,
-                                         .quiet = args->quiet || args->plan,
-                                         .step = 2 };
-    int code = EXIT_DONE;
-    job_begin(&job, tool, shown);
-    job_start(&job);
-    if (args->cache)
-        code = args_cache(tool, "cache option", args->cache, &args->cache_mode);
-    if (code == EXIT_DONE && args->backing_cache)
-        code =
-            args_cache(tool, "source cache option", args->backing_cache, &args->backing_cache_mode);
-    if (code == EXIT_DONE)
-        code = rebase(tool, args, file, &job);
-    if (code == EXIT_DONE)
-        job_complete(&job);
-    return job_end(&job, code);
+    if (args->backing_cache)
+        return args_cache(tool, "source cache option", args->backing_cache,
+                          &args->backing_cache_mode);
+    return EXIT_DONE;
 }
 
 int cmd_rebase(struct tool *tool, int argc, char **argv)
@@ -196,5 +150,19 @@ int cmd_rebase(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "A fingerprint needs a backing file");
     if (args.unchecked && args.plan)
         return tool_fail_usage(tool, "--plan and -u are mutually exclusive: -u copies nothing");
-    return run(tool, &args, argv[optind]);
+    struct pull_command command = {
+        .tool = tool,
+        .file = argv[optind],
+        .open = { .format = args.format,
+                  .info_only = args.unchecked,
+                  .no_backing = args.unchecked,
+                  .image_opts = args.image_opts },
+        .progress = { .style = args.progress_style, .quiet = args.quiet, .step = 2 },
+        .plan = args.plan,
+        .json = args.json,
+        .args = &args,
+        .make_plan = make_plan,
+        .work = work,
+    };
+    return read_caches(tool, &args, &command.open.cache) ? EXIT_FAILED : pull_command_run(&command);
 }

@@ -5,13 +5,11 @@
 #include <getopt.h>
 
 #include "args.h"
-#include "confine.h"
 #include "opt.h"
-#include "pull_print.h"
+#include "pull_command.h"
 
 struct stream_args {
     const char *format, *cache, *base;
-    enum qimg_cache cache_mode;
     enum progress_style progress_style;
     bool image_opts, compress, plan, json, quiet;
     uint64_t rate_limit;
@@ -58,68 +56,22 @@ static struct qimg_stream_options options_of(const struct stream_args *args, str
     };
 }
 
-static int run_plan(struct tool *tool, const struct stream_args *args, const char *file,
-                    struct qimg_image *image)
+static int make_plan(const struct pull_command *command, struct qimg_image *image,
+                     struct qimg_pull_plan *plan, struct qimg_error *err)
 {
-    struct qimg_error err;
-    qimg_error_clear(&err);
-    struct qimg_pull_plan plan;
-    const struct qimg_stream_options options = options_of(args, NULL);
-    if (qimg_stream_plan(image, &options, &plan, &err) < 0)
-        return tool_fail_error(tool, "", &err);
-    pull_print_plan(file, &plan, args->json);
-    qimg_pull_plan_release(&plan);
-    return EXIT_DONE;
+    const struct qimg_stream_options options = options_of(command->args, NULL);
+    return qimg_stream_plan(image, &options, plan, err);
 }
 
-static int run_job(struct job *job, const struct stream_args *args, const char *file,
-                   struct qimg_image *image)
+static int work(const struct pull_command *command, struct qimg_image *image, struct job *job)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
     struct qimg_pull_result result;
-    const struct qimg_stream_options options = options_of(args, job);
+    const struct qimg_stream_options options = options_of(command->args, job);
     if (qimg_stream(image, &options, &result, &err) < 0)
-        return pull_fail(job, file, &result, &err);
+        return pull_command_fail(command, job, &result, &err);
     return EXIT_DONE;
-}
-
-static int stream(struct tool *tool, const struct stream_args *args, const char *file,
-                  struct job *job)
-{
-    struct qimg_context *context;
-    struct qimg_image *image;
-    const struct qimg_open_options options = {
-        .format = args->format,
-        .cache = args->cache_mode,
-        .writable = !args->plan,
-        .image_opts = args->image_opts,
-    };
-    if (!args->plan)
-        confine_changes(tool, file, args->image_opts);
-    if (tool_context(tool, &context))
-        return EXIT_FAILED;
-    int code = args_open(tool, context, file, &options, &image);
-    if (code == EXIT_DONE) {
-        code = args->plan ? run_plan(tool, args, file, image) : run_job(job, args, file, image);
-        qimg_image_close(image);
-    }
-    qimg_context_free(context);
-    return code;
-}
-
-static int run(struct tool *tool, const struct stream_args *args, const char *file)
-{
-    struct job job;
-    const struct progress_spec shown = { .style = args->progress_style,
-                                         .quiet = args->quiet || args->plan,
-                                         .step = 1 };
-    job_begin(&job, tool, shown);
-    job_start(&job);
-    int code = stream(tool, args, file, &job);
-    if (code == EXIT_DONE)
-        job_complete(&job);
-    return job_end(&job, code);
 }
 
 int cmd_stream(struct tool *tool, int argc, char **argv)
@@ -130,7 +82,18 @@ int cmd_stream(struct tool *tool, int argc, char **argv)
         return tool->exit_code;
     if (count != 1)
         return tool_fail_usage(tool, "Expecting one image file name");
-    if (args.cache && args_cache(tool, "cache option", args.cache, &args.cache_mode))
+    struct pull_command command = {
+        .tool = tool,
+        .file = argv[optind],
+        .open = { .format = args.format, .image_opts = args.image_opts },
+        .progress = { .style = args.progress_style, .quiet = args.quiet, .step = 1 },
+        .plan = args.plan,
+        .json = args.json,
+        .args = &args,
+        .make_plan = make_plan,
+        .work = work,
+    };
+    if (args.cache && args_cache(tool, "cache option", args.cache, &command.open.cache))
         return EXIT_FAILED;
-    return run(tool, &args, argv[optind]);
+    return pull_command_run(&command);
 }

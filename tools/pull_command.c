@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pull_print.h"
+#include "pull_command.h"
 
 #include <inttypes.h>
 
+#include "args.h"
+#include "confine.h"
 #include "out.h"
 #include "text.h"
+
+/* --- the plan --------------------------------------------------------------------------------- */
 
 static void print_json(const char *file, const struct qimg_pull_plan *plan)
 {
@@ -58,19 +62,59 @@ static void print_text(const char *file, const struct qimg_pull_plan *plan)
     print_line("image file, at most:", plan->file_max, "");
 }
 
-void pull_print_plan(const char *file, const struct qimg_pull_plan *plan, bool json)
+static int print_plan(const struct pull_command *command, struct qimg_image *image)
 {
-    if (json)
-        print_json(file, plan);
+    struct qimg_pull_plan plan;
+    struct qimg_error err;
+    qimg_error_clear(&err);
+    if (command->make_plan(command, image, &plan, &err) < 0)
+        return tool_fail_error(command->tool, "", &err);
+    if (command->json)
+        print_json(command->file, &plan);
     else
-        print_text(file, plan);
+        print_text(command->file, &plan);
+    qimg_pull_plan_release(&plan);
+    return EXIT_DONE;
 }
 
-int pull_fail(struct job *job, const char *file, const struct qimg_pull_result *result,
-              const struct qimg_error *err)
+/* --- the work --------------------------------------------------------------------------------- */
+
+int pull_command_fail(const struct pull_command *command, struct job *job,
+                      const struct qimg_pull_result *result, const struct qimg_error *err)
 {
     return job_fail(job, err,
                     "'%s' reads as before and still has its old backing file; %" PRIu64
                     " bytes that were copied into it stay there",
-                    file, result->copied + result->zeroed);
+                    command->file, result->copied + result->zeroed);
+}
+
+static int open_and_work(const struct pull_command *command, struct job *job)
+{
+    struct tool *tool = command->tool;
+    struct qimg_context *context;
+    struct qimg_image *image;
+    if (!command->plan)
+        confine_changes(tool, command->file, command->open.image_opts);
+    if (tool_context(tool, &context))
+        return EXIT_FAILED;
+    int code = args_open(tool, context, command->file, &command->open, &image);
+    if (code == EXIT_DONE) {
+        code = command->plan ? print_plan(command, image) : command->work(command, image, job);
+        qimg_image_close(image);
+    }
+    qimg_context_free(context);
+    return code;
+}
+
+int pull_command_run(struct pull_command *command)
+{
+    struct job job;
+    command->open.writable = !command->plan;
+    command->progress.quiet |= command->plan;
+    job_begin(&job, command->tool, command->progress);
+    job_start(&job);
+    const int code = open_and_work(command, &job);
+    if (code == EXIT_DONE)
+        job_complete(&job);
+    return job_end(&job, code);
 }
