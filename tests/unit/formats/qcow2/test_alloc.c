@@ -5,55 +5,22 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "meta_internal.h"
+#include "guest_rig.h"
 #include "qcow2_verify.h"
-#include "qcow2_walk.h"
-
-static struct walk_layout layout_of(uint32_t cluster_size, unsigned refcount_bits)
-{
-    return (struct walk_layout){
-        .title = "plain",
-        .size = MiB,
-        .spec = { .version = 3, .cluster_size = cluster_size, .refcount_bits = refcount_bits }
-    };
-}
-
-static struct guest open_fresh(uint32_t cluster_size, unsigned refcount_bits,
-                               struct io_engine **engine)
-{
-    const struct walk_layout l = layout_of(cluster_size, refcount_bits);
-    struct guest g;
-
-    *engine = walk_fresh(&l, 1);
-    cr_assert_eq(walk_open(&g, &l, *engine), 0);
-    return g;
-}
-
-static uint64_t count_at(struct qcow2 *q, uint64_t off)
-{
-    uint64_t count;
-
-    cr_assert_eq(refcount_of(q, off >> q->header.cluster_bits, &count), 0);
-    return count;
-}
-
-static struct qimg_range one(const struct qcow2 *q, uint64_t off)
-{
-    return (struct qimg_range){ off, qcow2_cluster_size(q) };
-}
 
 Test(qcow2_alloc, counts_of_every_width_go_up_to_their_maximum_and_down_again)
 {
     for (unsigned bits = 1; bits <= 64; bits *= 2) {
         struct io_engine *engine;
-        struct guest g = open_fresh(4096, bits, &engine);
+        const struct walk_layout l = plain_layout(4096, bits);
+        struct guest g = fresh_guest(&l, &engine);
         struct qcow2 *q = qcow2_of(g.image);
         const uint64_t top = min_u64(refcount_max(q), 300);
         uint64_t off, left;
 
         cr_assert_eq(clusters_alloc(q, 3, &off), 0);
         for (uint64_t n = 2; n <= top; n++)
-            cr_assert_eq(clusters_ref(q, one(q, off + 4096)), 0, "%u bits: %lu", bits,
+            cr_assert_eq(clusters_ref(q, cluster_range(q, off + 4096)), 0, "%u bits: %lu", bits,
                          (unsigned long)n);
         cr_expect_eq(count_at(q, off + 4096), top, "%u bits", bits);
         cr_expect_eq(count_at(q, off), 1, "%u bits: neighbours stay", bits);
@@ -76,7 +43,8 @@ Test(qcow2_alloc, long_runs_are_contiguous_however_small_the_blocks)
 
     for (size_t i = 0; i < ARRAY_COUNT(counts); i++) {
         struct io_engine *engine;
-        struct guest g = open_fresh(512, 64, &engine);
+        const struct walk_layout l = plain_layout(512, 64);
+        struct guest g = fresh_guest(&l, &engine);
         struct qcow2 *q = qcow2_of(g.image);
         uint64_t off;
 
@@ -95,14 +63,15 @@ Test(qcow2_alloc, long_runs_are_contiguous_however_small_the_blocks)
 Test(qcow2_alloc, a_cancelled_cluster_is_the_next_one_taken)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(4096, 16, &engine);
+    const struct walk_layout l = plain_layout(4096, 16);
+    struct guest g = fresh_guest(&l, &engine);
     struct qcow2 *q = qcow2_of(g.image);
     uint64_t first, second, again;
 
     cr_assert_eq(clusters_alloc(q, 1, &first), 0);
     cr_expect(clusters_fresh(q, first));
     cr_assert_eq(clusters_alloc(q, 1, &second), 0);
-    clusters_cancel(q, one(q, first));
+    clusters_cancel(q, cluster_range(q, first));
     cr_assert_eq(clusters_alloc(q, 1, &again), 0);
     cr_expect_eq(again, first);
     cr_expect_not(clusters_fresh(q, again), "somebody may have written there");

@@ -4,9 +4,7 @@
  */
 #include <criterion/criterion.h>
 
-#include "meta_internal.h"
-#include "qcow2_verify.h"
-#include "qcow2_walk.h"
+#include "guest_rig.h"
 
 static const struct walk_layout layout = {
     .title = "tables",
@@ -14,28 +12,10 @@ static const struct walk_layout layout = {
     .spec = { .version = 3, .cluster_size = 4096, .refcount_bits = 16 },
 };
 
-static struct guest open_fresh(struct io_engine **engine)
-{
-    struct guest g;
-
-    *engine = walk_fresh(&layout, 1);
-    cr_assert_eq(walk_open(&g, &layout, *engine), 0);
-    return g;
-}
-
-static void end(struct guest *g, struct io_engine *engine)
-{
-    cr_expect_eq(guest_differs(g), -1);
-    cr_assert_eq(guest_close(g), 0);
-    const struct verdict v = qcow2_verify_file(engine, "disk");
-    cr_expect_eq(v.corruptions + v.leaks, 0, "%s", v.first);
-    io_engine_free(engine);
-}
-
 Test(qcow2_l2_write, a_shared_table_is_copied_before_it_is_changed)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(&engine);
+    struct guest g = fresh_guest(&layout, &engine);
     struct qcow2 *q = qcow2_of(g.image);
     struct qcow2_l2_entry e;
     uint64_t count;
@@ -52,13 +32,13 @@ Test(qcow2_l2_write, a_shared_table_is_copied_before_it_is_changed)
     cr_assert_eq(l2_entry_get(q, 0, &e), 0);
     cr_expect_neq(e.word, 0, "the copy has the other entries");
     cr_assert_eq(clusters_unref(q, (struct qimg_range){ old, 4096 }, RELEASE_KEEP), 0);
-    end(&g, engine);
+    finish_guest(&g, engine);
 }
 
 Test(qcow2_l2_write, L1_moves_when_it_grows)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(&engine);
+    struct guest g = fresh_guest(&layout, &engine);
     struct qcow2 *q = qcow2_of(g.image);
     const uint64_t old = q->header.l1_off;
     uint64_t count;
@@ -71,13 +51,13 @@ Test(qcow2_l2_write, L1_moves_when_it_grows)
     cr_expect_eq(count, 0);
     cr_assert_eq(guest_write(&g, (struct qimg_range){ 2 * MiB, 512 }, 2), 0);
     cr_expect_eq(l1_grow(q, UINT64_C(5) << 20), -EFBIG);
-    end(&g, engine);
+    finish_guest(&g, engine);
 }
 
 Test(qcow2_l2_write, an_unaligned_table_marks_the_image_corrupt)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(&engine);
+    struct guest g = fresh_guest(&layout, &engine);
     struct qcow2 *q = qcow2_of(g.image);
 
     q->l1[0] = 0x10200 | QCOW2_COPIED;

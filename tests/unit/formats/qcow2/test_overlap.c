@@ -4,8 +4,7 @@
  */
 #include <criterion/criterion.h>
 
-#include "meta_internal.h"
-#include "qcow2_walk.h"
+#include "guest_rig.h"
 
 static const struct walk_layout plain = {
     .title = "plain",
@@ -13,19 +12,10 @@ static const struct walk_layout plain = {
     .spec = { .version = 3, .cluster_size = 4096, .refcount_bits = 16 },
 };
 
-static struct guest open_fresh(struct io_engine **engine)
-{
-    struct guest g;
-
-    *engine = walk_fresh(&plain, 3);
-    cr_assert_eq(walk_open(&g, &plain, *engine), 0);
-    return g;
-}
-
 Test(qcow2_overlap, a_write_onto_metadata_is_refused_and_marks_the_image_corrupt)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(&engine);
+    struct guest g = fresh_guest(&plain, &engine);
     struct qcow2 *q = qcow2_of(g.image);
     uint8_t bits[8];
 
@@ -48,7 +38,7 @@ Test(qcow2_overlap, a_write_onto_metadata_is_refused_and_marks_the_image_corrupt
 Test(qcow2_overlap, each_kind_of_metadata_is_guarded)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(&engine);
+    struct guest g = fresh_guest(&plain, &engine);
     struct qcow2 *q = qcow2_of(g.image);
 
     cr_assert_eq(guest_write(&g, (struct qimg_range){ 0, 4096 }, 1), 0);

@@ -5,9 +5,7 @@
  */
 #include <criterion/criterion.h>
 
-#include "meta_internal.h"
-#include "qcow2_verify.h"
-#include "qcow2_walk.h"
+#include "guest_rig.h"
 
 static struct guest open_fresh(unsigned refcount_bits, bool data_file, struct io_engine **engine)
 {
@@ -17,11 +15,8 @@ static struct guest open_fresh(unsigned refcount_bits, bool data_file, struct io
                                              .cluster_size = 65536,
                                              .refcount_bits = refcount_bits,
                                              .data_file_name = data_file ? "data" : NULL } };
-    struct guest g;
 
-    *engine = walk_fresh(&l, 1);
-    cr_assert_eq(walk_open(&g, &l, *engine), 0);
-    return g;
+    return fresh_guest(&l, engine);
 }
 
 static struct qcow2_cluster cluster_at(struct guest *g, uint64_t off)
@@ -31,15 +26,6 @@ static struct qcow2_cluster cluster_at(struct guest *g, uint64_t off)
     cr_assert_eq(view_cluster(qcow2_of(g->image), off, &v), 0);
     cr_assert_eq(v.cluster.kind, QCOW2_KIND_COMPRESSED);
     return v.cluster;
-}
-
-static void end(struct guest *g, struct io_engine *engine)
-{
-    cr_expect_eq(guest_differs(g), -1);
-    cr_assert_eq(guest_close(g), 0);
-    const struct verdict v = qcow2_verify_file(engine, "disk");
-    cr_expect_eq(v.corruptions + v.leaks, 0, "%s", v.first);
-    io_engine_free(engine);
 }
 
 Test(qcow2_packed_write, clusters_lie_one_behind_the_other)
@@ -56,7 +42,7 @@ Test(qcow2_packed_write, clusters_lie_one_behind_the_other)
     cr_expect_gt(b.host_off, a.host_off);
     cr_assert_eq(refcount_of(q, a.host_off >> 16, &count), 0);
     cr_expect_eq(count, 2);
-    end(&g, engine);
+    finish_guest(&g, engine);
 }
 
 Test(qcow2_packed_write, a_count_at_its_maximum_opens_a_fresh_cluster)
@@ -67,7 +53,7 @@ Test(qcow2_packed_write, a_count_at_its_maximum_opens_a_fresh_cluster)
     cr_assert_eq(guest_write_packed(&g, 0, 1), 0);
     cr_assert_eq(guest_write_packed(&g, 65536, 2), 0);
     cr_expect_eq(cluster_at(&g, 65536).host_off % 65536, 0);
-    end(&g, engine);
+    finish_guest(&g, engine);
 }
 
 Test(qcow2_packed_write, what_has_space_is_never_packed_over)
@@ -83,7 +69,7 @@ Test(qcow2_packed_write, what_has_space_is_never_packed_over)
     cr_expect_eq(guest_write_packed(&g, 65536, 2), -EIO);
     cr_assert_eq(guest_zero(&g, (struct qimg_range){ 131072, 65536 }, 0), 0);
     cr_expect_eq(guest_write_packed(&g, 131072, 1), 0, "zeros without space are not");
-    end(&g, engine);
+    finish_guest(&g, engine);
 }
 
 Test(qcow2_packed_write, a_write_into_a_packed_cluster_unpacks_it_and_frees_its_place)
@@ -102,7 +88,7 @@ Test(qcow2_packed_write, a_write_into_a_packed_cluster_unpacks_it_and_frees_its_
     cr_assert_eq(guest_write(&g, (struct qimg_range){ 65536, 512 }, 9), 0);
     cr_assert_eq(refcount_of(q, place >> 16, &count), 0);
     cr_expect_eq(count, 0);
-    end(&g, engine);
+    finish_guest(&g, engine);
 }
 
 Test(qcow2_packed_write, images_with_a_data_file_have_none)
@@ -112,5 +98,5 @@ Test(qcow2_packed_write, images_with_a_data_file_have_none)
 
     cr_expect_not(g.image->packs);
     cr_expect_eq(guest_write_packed(&g, 0, 1), -ENOTSUP);
-    end(&g, engine);
+    finish_guest(&g, engine);
 }

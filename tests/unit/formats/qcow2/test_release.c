@@ -4,53 +4,19 @@
  */
 #include <criterion/criterion.h>
 
-#include "meta_internal.h"
-#include "qcow2_verify.h"
-#include "qcow2_walk.h"
-
-static struct walk_layout layout_of(uint32_t cluster_size, unsigned refcount_bits)
-{
-    return (struct walk_layout){
-        .title = "plain",
-        .size = MiB,
-        .spec = { .version = 3, .cluster_size = cluster_size, .refcount_bits = refcount_bits }
-    };
-}
-
-static struct guest open_fresh(uint32_t cluster_size, unsigned refcount_bits,
-                               struct io_engine **engine)
-{
-    const struct walk_layout l = layout_of(cluster_size, refcount_bits);
-    struct guest g;
-
-    *engine = walk_fresh(&l, 1);
-    cr_assert_eq(walk_open(&g, &l, *engine), 0);
-    return g;
-}
-
-static uint64_t count_at(struct qcow2 *q, uint64_t off)
-{
-    uint64_t count;
-
-    cr_assert_eq(refcount_of(q, off >> q->header.cluster_bits, &count), 0);
-    return count;
-}
-
-static struct qimg_range one(const struct qcow2 *q, uint64_t off)
-{
-    return (struct qimg_range){ off, qcow2_cluster_size(q) };
-}
+#include "guest_rig.h"
 
 Test(qcow2_release, a_cluster_is_used_again_only_when_its_release_is_durable)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(4096, 16, &engine);
+    const struct walk_layout l = plain_layout(4096, 16);
+    struct guest g = fresh_guest(&l, &engine);
     struct qcow2 *q = qcow2_of(g.image);
     uint64_t off, other;
 
     cr_assert_eq(clusters_alloc(q, 1, &off), 0);
     cr_assert_eq(guest_flush(&g), 0);
-    cr_assert_eq(clusters_unref(q, one(q, off), RELEASE_KEEP), 0);
+    cr_assert_eq(clusters_unref(q, cluster_range(q, off), RELEASE_KEEP), 0);
     cr_expect_eq(count_at(q, off), 0, "as seen by who asks");
     cr_assert_eq(clusters_alloc(q, 1, &other), 0);
     cr_expect_neq(other, off);
@@ -83,14 +49,15 @@ Test(qcow2_release, a_read_under_way_keeps_clusters_from_being_used_again)
 {
     static const struct read_pins pins = { .stamp = give_stamp, .passed = has_passed };
     struct io_engine *engine;
-    struct guest g = open_fresh(4096, 16, &engine);
+    const struct walk_layout l = plain_layout(4096, 16);
+    struct guest g = fresh_guest(&l, &engine);
     struct qcow2 *q = qcow2_of(g.image);
     uint64_t off, other;
 
     g.image->pins = &pins;
     reading = true;
     cr_assert_eq(clusters_alloc(q, 1, &off), 0);
-    cr_assert_eq(clusters_unref(q, one(q, off), RELEASE_PUNCH), 0);
+    cr_assert_eq(clusters_unref(q, cluster_range(q, off), RELEASE_PUNCH), 0);
     for (unsigned i = 0; i < 4; i++)
         cr_assert_eq(guest_flush(&g), 0);
     cr_assert_eq(clusters_alloc(q, 1, &other), 0);
@@ -107,7 +74,8 @@ Test(qcow2_release, a_read_under_way_keeps_clusters_from_being_used_again)
 Test(qcow2_release, discarded_space_goes_back_to_the_file_system)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(4096, 16, &engine);
+    const struct walk_layout l = plain_layout(4096, 16);
+    struct guest g = fresh_guest(&l, &engine);
     uint64_t punched = 0;
     size_t count;
 

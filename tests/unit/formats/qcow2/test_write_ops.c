@@ -4,38 +4,14 @@
  */
 #include <criterion/criterion.h>
 
-#include "meta_internal.h"
-#include "qcow2_verify.h"
-#include "qcow2_walk.h"
-
-static const struct walk_layout layout = {
-    .title = "plans",
-    .size = MiB,
-    .spec = { .version = 3, .cluster_size = 65536, .refcount_bits = 16 },
-};
-
-static struct guest open_fresh(struct io_engine **engine)
-{
-    struct guest g;
-
-    *engine = walk_fresh(&layout, 1);
-    cr_assert_eq(walk_open(&g, &layout, *engine), 0);
-    return g;
-}
-
-static void end(struct guest *g, struct io_engine *engine)
-{
-    cr_assert_eq(guest_close(g), 0);
-    const struct verdict v = qcow2_verify_file(engine, "disk");
-    cr_expect_eq(v.corruptions + v.leaks, 0, "%s", v.first);
-    io_engine_free(engine);
-}
+#include "guest_rig.h"
 
 Test(qcow2_write_ops, plans_for_one_cluster_wait_for_each_other)
 {
     const struct format_write_ops *ops = &qcow2_write_ops;
     struct io_engine *engine;
-    struct guest g = open_fresh(&engine);
+    const struct walk_layout l = plain_layout(65536, 16);
+    struct guest g = fresh_guest(&l, &engine);
     struct write_plan a, b, c;
     struct write_zeroed zeroed;
     struct qimg_error err;
@@ -57,13 +33,14 @@ Test(qcow2_write_ops, plans_for_one_cluster_wait_for_each_other)
                  "but nobody takes their place away");
     cr_assert_eq(ops->write_commit(g.image, &b, &err), 0);
     cr_assert_eq(ops->write_commit(g.image, &a, &err), 0);
-    end(&g, engine);
+    finish_guest(&g, engine);
 }
 
 Test(qcow2_write_ops, what_is_taken_back_leaves_nothing)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(&engine);
+    const struct walk_layout l = plain_layout(65536, 16);
+    struct guest g = fresh_guest(&l, &engine);
     struct write_plan plan;
     struct qimg_error err;
 
@@ -73,13 +50,14 @@ Test(qcow2_write_ops, what_is_taken_back_leaves_nothing)
     cr_assert_eq(qcow2_packed_begin(g.image, 0, 1000, &plan, &err), 0);
     qcow2_write_abort(g.image, &plan);
     cr_expect_eq(guest_differs(&g), -1);
-    end(&g, engine);
+    finish_guest(&g, engine);
 }
 
 Test(qcow2_write_ops, edges_are_filled_only_where_they_must)
 {
     struct io_engine *engine;
-    struct guest g = open_fresh(&engine);
+    const struct walk_layout l = plain_layout(65536, 16);
+    struct guest g = fresh_guest(&l, &engine);
     struct write_plan plan;
     struct qimg_error err;
 
@@ -93,12 +71,13 @@ Test(qcow2_write_ops, edges_are_filled_only_where_they_must)
     cr_expect_eq(plan.head.fill, WRITE_FILL_ZEROS);
     cr_expect_eq(plan.tail.len, 64000);
     qcow2_write_abort(g.image, &plan);
-    end(&g, engine);
+    finish_guest(&g, engine);
 }
 
 Test(qcow2_write_ops, who_may_not_write_is_told_so)
 {
-    struct io_engine *engine = walk_fresh(&layout, 1);
+    const struct walk_layout l = plain_layout(65536, 16);
+    struct io_engine *engine = walk_fresh(&l, 1);
     const struct image_open_options as = { .writable = false };
     const struct io_open_options how = { 0 };
     struct qimg_error err;
