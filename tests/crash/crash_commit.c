@@ -196,16 +196,6 @@ static void view_base(struct view *view, const struct job *j, const struct disk 
     memcpy(view->bytes, base.files[0].bytes, view->size);
 }
 
-static bool PRINTF_LIKE(2, 3) wrong(struct judge *judge, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(judge->text, sizeof(judge->text), fmt, args);
-    va_end(args);
-    return false;
-}
-
 /* Sector @off of the base as it was (zeros where it has grown), or as it shall be. */
 static bool is_known(const struct job *j, const struct view *view, uint64_t off, bool ended)
 {
@@ -225,15 +215,15 @@ static bool judge_base(struct judge *judge, const struct disk *disk, const struc
     const struct disk base = base_of(disk);
 
     if (view->size != size && (ended || view->size != j->base.size))
-        return wrong(judge, "the base has %" PRIu64 " bytes", view->size);
+        return judge_wrong(judge, "the base has %" PRIu64 " bytes", view->size);
     for (uint64_t off = 0; off < view->size; off += DISK_SECTOR)
         if (!is_known(j, view, off, ended))
-            return wrong(judge, "base: sector at %" PRIu64 " begins with %#x", off,
-                         view->bytes[off]);
+            return judge_wrong(judge, "base: sector at %" PRIu64 " begins with %#x", off,
+                               view->bytes[off]);
     if (!j->pair->bitmap)
         return true;
     const int64_t at = view_unrecorded(view, &base, j->base.bytes, j->base.size);
-    return at == -1 || wrong(judge, "the base's bitmap does not know of %" PRId64, at);
+    return at == -1 || judge_wrong(judge, "the base's bitmap does not know of %" PRId64, at);
 }
 
 static bool judge_overlay(struct judge *judge, const struct disk *disk, const struct view *below)
@@ -245,9 +235,9 @@ static bool judge_overlay(struct judge *judge, const struct disk *disk, const st
     bool fine = true;
 
     if (view_take(&view, disk, backing, true, &err) < 0)
-        fine = wrong(judge, "the overlay does not open: %.200s", err.text);
+        fine = judge_wrong(judge, "the overlay does not open: %.200s", err.text);
     else if (view.size != j->top.size || memcmp(view.bytes, j->top.bytes, view.size) != 0)
-        fine = wrong(judge, "the overlay reads differently");
+        fine = judge_wrong(judge, "the overlay reads differently");
     view_release(&view);
     return fine;
 }

@@ -184,16 +184,6 @@ static int run(struct breakable *b)
 /* --- the judge ---------------------------------------------------------------------------------
  */
 
-static bool PRINTF_LIKE(2, 3) wrong(struct judge *judge, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(judge->text, sizeof(judge->text), fmt, args);
-    va_end(args);
-    return false;
-}
-
 /* The recorded backing name of @view: the first line of its text. */
 static void name_of(const struct view *view, char name[32])
 {
@@ -220,7 +210,7 @@ static bool judge_name(struct judge *judge, const char *name, bool ended)
 
     if (strcmp(name, onto) == 0 || (!ended && strcmp(name, "old") == 0))
         return true;
-    return wrong(judge, "the backing file is '%s'", name);
+    return judge_wrong(judge, "the backing file is '%s'", name);
 }
 
 /* @view is of the image over nothing: what it reads over what it names? */
@@ -233,13 +223,13 @@ static bool judge_bytes(struct judge *judge, const struct disk *disk, const char
     bool fine = true;
 
     if (!find_backing(j, name, &backing))
-        return wrong(judge, "the backing file is '%s'", name);
+        return judge_wrong(judge, "the backing file is '%s'", name);
     must(view_take(&view, disk, backing, false, &err), &err);
     if (view.size != j->guest.size)
-        fine = wrong(judge, "it has %" PRIu64 " bytes", view.size);
+        fine = judge_wrong(judge, "it has %" PRIu64 " bytes", view.size);
     for (uint64_t i = 0; fine && i < view.size; i++)
         if (view.bytes[i] != j->guest.bytes[i])
-            fine = wrong(judge, "over '%s': byte %" PRIu64 " is %#x", name, i, view.bytes[i]);
+            fine = judge_wrong(judge, "over '%s': byte %" PRIu64 " is %#x", name, i, view.bytes[i]);
     view_release(&view);
     return fine;
 }
@@ -254,7 +244,7 @@ static bool content(struct judge *judge, const struct disk *disk, const struct t
     (void)tape;
     if (view_take(&view, disk, (struct backing){ 0 }, false, &err) < 0) {
         view_release(&view);
-        return wrong(judge, "it does not open: %.200s", err.text);
+        return judge_wrong(judge, "it does not open: %.200s", err.text);
     }
     name_of(&view, name);
     view_release(&view);

@@ -10,7 +10,7 @@
 #include "bits.h"
 #include "qcow2_verify.h"
 
-static bool PRINTF_LIKE(2, 3) wrong(struct judge *judge, const char *fmt, ...)
+bool judge_wrong(struct judge *judge, const char *fmt, ...)
 {
     va_list args;
 
@@ -29,9 +29,9 @@ bool judge_sound(struct judge *judge, const struct disk *disk)
     struct qimg_error err;
 
     if (v.corruptions || (v.leaks && judge->no_leaks))
-        return wrong(judge, "%u corruptions, %u leaks: %s", v.corruptions, v.leaks, v.first);
+        return judge_wrong(judge, "%u corruptions, %u leaks: %s", v.corruptions, v.leaks, v.first);
     if (view_check(disk, !judge->no_leaks, &err) < 0)
-        return wrong(judge, "%s", err.text);
+        return judge_wrong(judge, "%s", err.text);
     return true;
 }
 
@@ -53,8 +53,8 @@ static bool whole(struct judge *judge, const struct view *view, const struct tap
         if (is_version(view, &tape->versions.items[i]))
             return true;
     }
-    return wrong(judge, "none of versions %zu to %zu: %" PRIu64 " bytes,\n%s", span.first,
-                 span.last, view->size, view->text.text);
+    return judge_wrong(judge, "none of versions %zu to %zu: %" PRIu64 " bytes,\n%s", span.first,
+                       span.last, view->size, view->text.text);
 }
 
 static bool known_sector(const struct view *view, const struct tape *tape, struct span span,
@@ -79,12 +79,13 @@ static bool by_sector(struct judge *judge, const struct view *view, const struct
         known_size |= view->size == tape->versions.items[i].size;
     }
     if (!known_text || !known_size)
-        return wrong(judge, "none of versions %zu to %zu: %" PRIu64 " bytes,\n%s", span.first,
-                     span.last, view->size, view->text.text);
+        return judge_wrong(judge, "none of versions %zu to %zu: %" PRIu64 " bytes,\n%s", span.first,
+                           span.last, view->size, view->text.text);
     for (uint64_t off = 0; off < view->size; off += DISK_SECTOR) {
         if (!known_sector(view, tape, span, off))
-            return wrong(judge, "sector at %" PRIu64 " begins with %#x %#x, versions %zu to %zu",
-                         off, view->bytes[off], view->bytes[off + 1], span.first, span.last);
+            return judge_wrong(judge,
+                               "sector at %" PRIu64 " begins with %#x %#x, versions %zu to %zu",
+                               off, view->bytes[off], view->bytes[off + 1], span.first, span.last);
     }
     return true;
 }
@@ -95,19 +96,19 @@ static bool judge_view(struct judge *judge, const struct disk *disk, const struc
     const struct version *old = &tape->versions.items[0];
 
     if (judge->data_long && disk->files[1].size < view->size)
-        return wrong(judge, "data file of %" PRIu64 " bytes for a disk of %" PRIu64,
-                     disk->files[1].size, view->size);
+        return judge_wrong(judge, "data file of %" PRIu64 " bytes for a disk of %" PRIu64,
+                           disk->files[1].size, view->size);
     if (judge->atomic)
         return whole(judge, view, tape, span);
     if (view->stale_features &&
         (view->size != old->size || memcmp(view->bytes, old->bytes, view->size) != 0))
-        return wrong(judge, "autoclear bits %#" PRIx64 " stand over changed content",
-                     view->stale_features);
+        return judge_wrong(judge, "autoclear bits %#" PRIx64 " stand over changed content",
+                           view->stale_features);
     if (!by_sector(judge, view, tape, span))
         return false;
     const int64_t at = judge->verb ? -1 : view_unrecorded(view, disk, old->bytes, old->size);
     if (at != -1)
-        return wrong(judge, "a bitmap does not know of the change at %" PRId64, at);
+        return judge_wrong(judge, "a bitmap does not know of the change at %" PRId64, at);
     return true;
 }
 
@@ -121,7 +122,7 @@ bool judge_content(struct judge *judge, const struct disk *disk, const struct ta
     if (judge->content)
         return judge->content(judge, disk, tape, span);
     if (view_take(&view, disk, judge->backing, judge->verb, &err) < 0)
-        fine = wrong(judge, "does not open: %s", err.text);
+        fine = judge_wrong(judge, "does not open: %s", err.text);
     else
         fine = judge_view(judge, disk, &view, tape, span);
     view_release(&view);

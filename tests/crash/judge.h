@@ -7,6 +7,7 @@
 #ifndef CRASH_JUDGE_H
 #define CRASH_JUDGE_H
 
+#include "fail.h"
 #include "tape.h"
 #include "view.h"
 
@@ -30,5 +31,8 @@ bool judge_sound(struct judge *judge, const struct disk *disk);
 /* What a reader sees, for versions @span of @tape. */
 bool judge_content(struct judge *judge, const struct disk *disk, const struct tape *tape,
                    struct span span);
+
+/* Says what is wrong; false, for whoever found it to return. */
+bool judge_wrong(struct judge *judge, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif
