@@ -49,11 +49,12 @@ void remote_release(struct remote *remote)
 
 /* --- parts ------------------------------------------------------------------------------------ */
 
-/* Copies @len bytes of @text, or none where @text is NULL. */
+/* Copies @len bytes of @text, or none where @text is NULL; what was said last counts. */
 static int set_part(char **slot, const char *text, size_t len)
 {
     if (!text)
         return 0;
+    free(*slot);
     *slot = strndup(text, len);
     return *slot ? 0 : -ENOMEM;
 }

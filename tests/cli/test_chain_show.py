@@ -202,7 +202,7 @@ NETWORK = {
     "gluster+rdma://host/vol/a": "protocol='gluster' name='vol/a'>"
                                  "<host name='host' port='24007' transport='rdma'/>",
     "nfs://host/export/a": "protocol='nfs' name='export/a'><host name='host'/><identity/>",
-    "rbd:pool/image@snap:id=joe:mon_host=one\\:6789\\;two:conf=/etc/c":
+    "rbd:pool/image@snap:conf=/etc/b:id=joe:mon_host=one\\:6789\\;two:conf=/etc/c":
         "protocol='rbd' name='pool/image'><host name='one' port='6789'/><host name='two'/>"
         "<snapshot name='snap'/><config file='/etc/c'/>",
     'json:{"driver":"nbd","server":{"type":"inet","host":"h","port":"1"},"export":"x"}':
