@@ -29,12 +29,15 @@ static int spawn_dot(int from, int to, pid_t *pid)
     return rc;
 }
 
+/* 127: posix_spawn() may leave it to the child to find that there is no such program. */
 static int wait_for(pid_t pid)
 {
     int status;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             return errno;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return ENOENT;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
 }
 

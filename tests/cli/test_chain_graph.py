@@ -179,6 +179,8 @@ def test_svg_is_what_graphviz_makes_of_it(scratch, tree):
     assert svg.code == 2 and svg.out == "<svg>\n" + dot
     (bin / "dot").write_text("#!/bin/sh\nexit 3\n")
     qimg("chain", "graph", "--output=svg", tree).failed("dot failed")
+    (bin / "dot").write_text("#!/bin/sh\nexit 127\n")
+    qimg("chain", "graph", "--output=svg", tree).failed("Could not run Graphviz's dot: No such")
     run.ours(scratch).environ(PATH="/nowhere")("chain", "graph", "--output=svg", tree).failed(
         "Could not run Graphviz's dot", "--output=dot")
 
