@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pylib import run
-from pylib.paths import EMULATED, ROOT
+from pylib.paths import EMULATED, PATIENCE, ROOT
 
 METRICS = re.findall(r'^METRIC\(\w+, "([^"]+)"', (ROOT / "tools/bench_metrics.def").read_text(),
                      re.M)
@@ -166,7 +166,7 @@ def test_chains_of_each_depth_are_measured_and_taken_away(qimg, scratch):
 
 
 def until(condition):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 30 * PATIENCE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -111,8 +111,10 @@ def start(scratch, *args):
 
 def test_stopped_it_says_what_is_kept_and_can_go_on(scratch, qimg):
     want, _ = big_overlay(scratch, qimg)
+    began = (scratch / "base").stat().st_mtime_ns
     process = start(scratch, "-r", "40M")
-    time.sleep(0.25)
+    while (scratch / "base").stat().st_mtime_ns == began and process.poll() is None:
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
     assert process.returncode == -signal.SIGINT and "commit it again" in said

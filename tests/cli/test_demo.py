@@ -3,10 +3,13 @@
 import os
 import subprocess
 
+import pytest
+
 from pylib import run
-from pylib.paths import BUILD, ROOT
+from pylib.paths import BUILD, EMULATED, ROOT
 
 
+@pytest.mark.skipif(EMULATED, reason="it runs what was built")
 def test_the_demo_runs():
     run.ours()
     done = subprocess.run([ROOT / "scripts/demo"], capture_output=True, text=True, timeout=120,
