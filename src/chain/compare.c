@@ -56,11 +56,19 @@ struct status {
     bool to_end; /* one range up to the image's end: QEMU tells this apart, too */
 };
 
-static struct status status_of(const struct qimg_image *image, const struct run *run)
+/* The status of the begin of @run, which is cut to what has one. Data in a hole of the file are
+ * zeros as well, where QEMU looks for such. */
+static struct status status_of(const struct qimg_image *image, struct run *run)
 {
+    const struct layer *layer = &image->layers[run->layer];
+    struct io_extent stored = { .len = run->len, .data = true };
+
+    if (run->kind == RUN_DATA && layer->image->ops->data_may_be_holes(layer->image))
+        stored = layer_extent(layer, run->host_off, run->len);
+    *run = run_part(run, 0, stored.len);
     return (struct status){
         .data = run->kind == RUN_DATA || run->kind == RUN_COMPRESSED,
-        .zero = run_is_zero(run),
+        .zero = run_is_zero(run) || !stored.data,
         .allocated = run->kind != RUN_UNALLOCATED,
         .has_offset = run->kind != RUN_COMPRESSED && run->host_off != QIMG_NO_OFFSET,
         .to_end = run->guest_off + run->len >= image->size,
@@ -97,10 +105,12 @@ static int peek_both(struct compare *c, struct run run[2], enum likeness *likene
     const int rc = pair_cursor_peek(&c->cursor, run, &failed, err);
     if (rc < 0)
         return map_failed(c, failed, rc, err);
-    const struct status a = status_of(c->side[0], &run[0]);
-    const struct status b = status_of(c->side[1], &run[1]);
-    *likeness =
-        c->options->strict && pair_cursor_at(&c->cursor) < c->common ? likeness_of(&a, &b) : ALIKE;
+    *likeness = ALIKE;
+    if (c->options->strict && pair_cursor_at(&c->cursor) < c->common) {
+        const struct status a = status_of(c->side[0], &run[0]);
+        const struct status b = status_of(c->side[1], &run[1]);
+        *likeness = likeness_of(&a, &b);
+    }
     (void)pair_clip(run);
     return 0;
 }

@@ -47,9 +47,9 @@ static bool add_extent(struct extent_sink *sink, struct qimg_extent e)
     return true;
 }
 
-/* What the file has at @off, not beyond @len. Past its end: a hole. */
-static struct io_extent file_extent(struct io_file *file, uint64_t off, uint64_t len)
+struct io_extent layer_extent(const struct layer *layer, uint64_t off, uint64_t len)
 {
+    struct io_file *file = layer_data_file(layer);
     struct io_extent found = { .off = off, .len = len, .data = true };
     struct io_stat st;
     if (io_stat(file, &st) < 0)
@@ -68,9 +68,8 @@ static struct io_extent file_extent(struct io_file *file, uint64_t off, uint64_t
 
 static bool add_with_holes(struct extent_sink *sink, struct qimg_extent e)
 {
-    struct io_file *file = layer_data_file(&sink->image->layers[e.layer]);
     while (e.len > 0) {
-        const struct io_extent at = file_extent(file, e.host_off, e.len);
+        const struct io_extent at = layer_extent(&sink->image->layers[e.layer], e.host_off, e.len);
         struct qimg_extent piece = e;
         piece.len = at.len;
         piece.hole = !at.data;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`compare`: verdicts, words and exit codes."""
 import re
+import subprocess
 
 import pytest
 
@@ -18,6 +19,18 @@ def test_identical_and_different(twin, layout):
     twin.io("b.qcow2", "write -q -P 77 1500k 512", options=("-f", "qcow2"))
     assert twin.read("compare", name, "b.qcow2").code == 1
     assert twin.read("compare", "a.raw", "b.qcow2").code == 1
+
+
+def test_strict_tells_data_in_holes_from_data(twin):
+    """The same bytes, whose clusters have no storage in one file."""
+    twin.img("create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "a.qcow2", "4M")
+    twin.io("a.qcow2", "write -q -P 5 1M 64k", options=("-f", "qcow2"))
+    images.settle(twin.theirs / "a.qcow2")
+    for name, sparse in (("full.qcow2", "never"), ("same.qcow2", "auto")):
+        subprocess.run(["cp", f"--sparse={sparse}", "a.qcow2", name], cwd=twin.theirs, check=True)
+        images.settle(twin.theirs / name)
+        assert twin.read("compare", "a.qcow2", name).code == 0
+        assert twin.read("compare", "-s", "a.qcow2", name).code == (sparse == "never")
 
 
 @pytest.mark.parametrize("offset", (0, 511, 512, 65535, 65536, 2 << 20, (4 << 20) - 1))
