@@ -75,14 +75,21 @@ def test_zsh_completes_every_option(qimg, command):
 
 @pytest.mark.parametrize("command", PAGES)
 def test_fish_completes_every_option(qimg, command):
-    seen = "; and ".join(f"__fish_seen_subcommand_from {word}" for word in command.split("-"))
-    when = f"'{seen}'" if command else "'__fish_use_subcommand'"
-    offered = set()
+    path, offered = command.split("-") if command else [], set()
     for line in (ROOT / "completions/qimg.fish").read_text().splitlines():
-        if when in line:
+        when = re.search(r" -n '(.*?)' ", line)
+        levels = re.findall(r"__fish_seen_subcommand_from ([\w ]+)", when[1] if when else "")
+        if when and len(levels) == len(path) and all(
+                word in words.split() for word, words in zip(path, levels)):
             offered |= {"-" + letter for letter in re.findall(r" -s (\w)", line)}
             offered |= {"--" + name for name in re.findall(r" -l ([\w-]+)", line)}
     assert offered == spellings(qimg, command)
+
+
+def test_quotes_of_the_fish_file_are_closed():
+    """Else fish takes none of it."""
+    for line in (ROOT / "completions/qimg.fish").read_text().splitlines():
+        assert line.replace("\\'", "").count("'") % 2 == 0, line
 
 
 def test_bash_offers_commands_and_values():
