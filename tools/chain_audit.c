@@ -21,32 +21,26 @@ struct audit_args {
     bool list, json;
 };
 
+#define TEXT(name, arg, member, help) \
+    { \
+        OPT_TEXT, 0, name, arg, help, offsetof(struct audit_args, member), NULL \
+    }
+
 static const struct opt_row rows[] = {
-    { OPT_TEXT, 0, "policy", "upload|import|host",
-      "whose image it is: a stranger's (the default), somebody's, mine",
-      offsetof(struct audit_args, preset), NULL },
-    { OPT_TEXT, 0, "policy-file", "FILE", "the same, and settings, as JSON",
-      offsetof(struct audit_args, policy_file), NULL },
-    { OPT_TEXT, 0, "expect", "FMT", "the format that IMAGE is claimed to have",
-      offsetof(struct audit_args, expect), NULL },
-    { OPT_TEXT, 0, "formats", "FMT,...", "formats that are taken (default: raw,qcow2)",
-      offsetof(struct audit_args, formats), NULL },
-    { OPT_TEXT, 0, "max-size", "SIZE", "of the disk (default: 64T; 0: any)",
-      offsetof(struct audit_args, max_size), NULL },
-    { OPT_TEXT, 0, "max-file-size", "SIZE", "of the file (default: any)",
-      offsetof(struct audit_args, max_file_size), NULL },
-    { OPT_TEXT, 0, "max-tables", "SIZE", "metadata to be read (default: 1G)",
-      offsetof(struct audit_args, max_tables), NULL },
-    { OPT_TEXT, 0, "max-read", "SIZE", "data that reading the whole disk yields (default: any)",
-      offsetof(struct audit_args, max_read), NULL },
-    { OPT_TEXT, 0, "max-expansion", "N", "times that it may be the file's size (default: 100)",
-      offsetof(struct audit_args, max_expansion), NULL },
-    { OPT_TEXT, 0, "allow", "ID,...", "these are no reasons", offsetof(struct audit_args, allow),
-      NULL },
-    { OPT_TEXT, 0, "note", "ID,...", "these are told, and no reasons",
-      offsetof(struct audit_args, note), NULL },
-    { OPT_TEXT, 0, "reject", "ID,...", "these are reasons", offsetof(struct audit_args, reject),
-      NULL },
+    TEXT("policy", "upload|import|host", preset,
+         "whose image it is: a stranger's (the default), somebody's, mine"),
+    TEXT("policy-file", "FILE", policy_file, "the same, and settings, as JSON"),
+    TEXT("expect", "FMT", expect, "the format that IMAGE is claimed to have"),
+    TEXT("formats", "FMT,...", formats, "formats that are taken (default: raw,qcow2)"),
+    TEXT("max-size", "SIZE", max_size, "of the disk (default: 64T; 0: any)"),
+    TEXT("max-file-size", "SIZE", max_file_size, "of the file (default: any)"),
+    TEXT("max-tables", "SIZE", max_tables, "metadata to be read (default: 1G)"),
+    TEXT("max-read", "SIZE", max_read, "data that reading the whole disk yields (default: any)"),
+    TEXT("max-expansion", "N", max_expansion,
+         "times that it may be the file's size (default: 100)"),
+    TEXT("allow", "ID,...", allow, "these are no reasons"),
+    TEXT("note", "ID,...", note, "these are told, and no reasons"),
+    TEXT("reject", "ID,...", reject, "these are reasons"),
     { OPT_FLAG, 0, "list", NULL, "list all reasons, and what each policy makes of them",
       offsetof(struct audit_args, list), NULL },
     { OPT_CALL, 0, "allow-dir", "DIR",

@@ -278,25 +278,10 @@ static int expand_active(struct versioning *v)
 /* --- downwards: the rest -------------------------------------------------------------------------
  */
 
-static int space_alloc(void *user, uint64_t count, uint64_t *host_off)
-{
-    return shadow_alloc(user, count, host_off);
-}
-
-static int space_write(void *user, uint64_t host_off, const void *buf, size_t len)
-{
-    return shadow_put(user, host_off, buf, len);
-}
-
-static int space_drop(void *user, struct qimg_range clusters)
-{
-    return shadow_unref(user, clusters);
-}
-
 /* Version 2 cannot vouch for bitmaps: they go, and their clusters with them. */
 static int drop_bitmaps(struct versioning *v)
 {
-    const struct bitmap_space space = { &v->s, space_alloc, space_write, space_drop };
+    const struct bitmap_space space = bitmap_space_of_shadow(&v->s);
 
     if (v->q->bitmaps.count == 0)
         return 0;

@@ -15,6 +15,7 @@
 #include "checked.h"
 #include "cleanup.h"
 #include "meta.h"
+#include "shadow.h"
 
 /* --- the list ----------------------------------------------------------------------------------
  */
@@ -263,8 +264,8 @@ int bitmap_edit_store(struct bitmap_edit *edit, const struct bitmap_space *space
     return rc < 0 ? qimg_fail_errno(err, -rc, "Failed to update bitmap extension") : 0;
 }
 
-/* --- the metadata cache as space
- * ------------------------------------------------------------------- */
+/* --- spaces
+ * ---------------------------------------------------------------------------------------- */
 
 static int meta_alloc(void *user, uint64_t count, uint64_t *host_off)
 {
@@ -285,6 +286,28 @@ struct bitmap_space bitmap_space_of_meta(struct qcow2 *q)
 {
     return (struct bitmap_space){
         .user = q, .alloc = meta_alloc, .write = meta_write, .drop = meta_drop
+    };
+}
+
+static int shadowed_alloc(void *user, uint64_t count, uint64_t *host_off)
+{
+    return shadow_alloc(user, count, host_off);
+}
+
+static int shadowed_write(void *user, uint64_t host_off, const void *buf, size_t len)
+{
+    return shadow_put(user, host_off, buf, len);
+}
+
+static int shadowed_drop(void *user, struct qimg_range clusters)
+{
+    return shadow_unref(user, clusters);
+}
+
+struct bitmap_space bitmap_space_of_shadow(struct shadow *s)
+{
+    return (struct bitmap_space){
+        .user = s, .alloc = shadowed_alloc, .write = shadowed_write, .drop = shadowed_drop
     };
 }
 

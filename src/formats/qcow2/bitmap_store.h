@@ -35,6 +35,10 @@ struct bitmap_space {
 /* Clusters of the image's metadata cache (meta.h). */
 struct bitmap_space bitmap_space_of_meta(struct qcow2 *q);
 
+/* Clusters of a shadow (shadow.h). */
+struct shadow;
+struct bitmap_space bitmap_space_of_shadow(struct shadow *s);
+
 struct bitmap_edit {
     struct qcow2 *q;
     struct qcow2_bitmap_vec list;       /* as it shall be; owned */

@@ -59,15 +59,15 @@ static int replace(struct scan *s, uint64_t i, struct qcow2_l2_entry entry)
     return rc;
 }
 
-/* Bits that readers ignore are cleared where that may be done. */
-static int mend_word(struct scan *s, uint64_t i, uint64_t word)
+/* Counts a corruption that @better mends, and mends it where that may be done: 1 if it was. */
+static int mend(struct scan *s, uint64_t i, struct qcow2_l2_entry better)
 {
     struct check *c = s->c;
 
     c->res->corruptions++;
     if (!s->mends)
         return 0;
-    const int rc = replace(s, i, (struct qcow2_l2_entry){ word, bitmap_at(s, i) });
+    const int rc = replace(s, i, better);
     if (rc < 0) {
         REPORT(c, OVERLAPS, place_of(s, i), false);
         c->res->check_errors++;
@@ -75,7 +75,22 @@ static int mend_word(struct scan *s, uint64_t i, uint64_t word)
     }
     c->res->corruptions--;
     c->res->corruptions_fixed++;
-    return 0;
+    return 1;
+}
+
+/* For bits that readers ignore. */
+static int mend_word(struct scan *s, uint64_t i, uint64_t word)
+{
+    return mend(s, i, (struct qcow2_l2_entry){ word, bitmap_at(s, i) });
+}
+
+/* Zeros without a place, in all subclusters that had one or were zeros. */
+static struct qcow2_l2_entry plain_zeros(const struct scan *s, uint64_t i)
+{
+    const uint64_t zeros = (bitmap_at(s, i) | bitmap_at(s, i) << 32) & ~UINT64_C(0xffffffff);
+    const bool extended = s->c->q->geometry.extended_l2;
+
+    return (struct qcow2_l2_entry){ extended ? 0 : QCOW2_ZERO, extended ? zeros : 0 };
 }
 
 /* --- kinds of entries
@@ -115,24 +130,8 @@ static int scan_packed(struct scan *s, uint64_t i, uint64_t word)
 /* An entry that reserves space at a wrong place for zeros: 1 if it points nowhere now. */
 static int scan_unaligned_zeros(struct scan *s, uint64_t i, uint64_t off)
 {
-    struct check *c = s->c;
-    const uint64_t zeros = (bitmap_at(s, i) | bitmap_at(s, i) << 32) & ~UINT64_C(0xffffffff);
-    const bool extended = c->q->geometry.extended_l2;
-    const struct qcow2_l2_entry plain = { extended ? 0 : QCOW2_ZERO, extended ? zeros : 0 };
-
-    REPORT(c, ZERO_UNALIGNED, place_of(s, i), s->mends, check_verb(s->mends), off);
-    c->res->corruptions++;
-    if (!s->mends)
-        return 0;
-    const int rc = replace(s, i, plain);
-    if (rc < 0) {
-        REPORT(c, OVERLAPS, place_of(s, i), false);
-        c->res->check_errors++;
-        return rc == -EEXIST ? 0 : rc;
-    }
-    c->res->corruptions--;
-    c->res->corruptions_fixed++;
-    return 1;
+    REPORT(s->c, ZERO_UNALIGNED, place_of(s, i), s->mends, check_verb(s->mends), off);
+    return mend(s, i, plain_zeros(s, i));
 }
 
 static void count_allocated(struct scan *s, uint64_t off, uint64_t n)
@@ -169,12 +168,10 @@ static int drop_past_end(struct scan *s, uint64_t i, uint64_t off)
 {
     struct check *c = s->c;
     const struct qimg_range bytes = { off, qcow2_cluster_size(c->q) };
-    const bool extended = c->q->geometry.extended_l2;
-    const uint64_t zeros = (bitmap_at(s, i) | bitmap_at(s, i) << 32) & ~UINT64_C(0xffffffff);
-    const struct qcow2_l2_entry plain = { extended ? 0 : QCOW2_ZERO, extended ? zeros : 0 };
 
     if (!s->mends || c->q->geometry.v2 || c->q->geometry.data_file ||
-        !check_is_past_end(c, bytes) || check_may_extend(c, bytes) || replace(s, i, plain) < 0)
+        !check_is_past_end(c, bytes) || check_may_extend(c, bytes) ||
+        replace(s, i, plain_zeros(s, i)) < 0)
         return 0;
     REPORT(c, PAST_END_ZEROED, place_of(s, i), true, off, bytes.len);
     c->res->corruptions_fixed++;

@@ -270,25 +270,10 @@ static int shrink_data_file(struct resizing *z)
 /* --- bitmaps -----------------------------------------------------------------------------------
  */
 
-static int space_alloc(void *user, uint64_t count, uint64_t *host_off)
-{
-    return shadow_alloc(user, count, host_off);
-}
-
-static int space_write(void *user, uint64_t host_off, const void *buf, size_t len)
-{
-    return shadow_put(user, host_off, buf, len);
-}
-
-static int space_drop(void *user, struct qimg_range clusters)
-{
-    return shadow_unref(user, clusters);
-}
-
 /* Bitmaps of the new size; sector 0 tells where they are. */
 static int resize_bitmaps(struct resizing *z)
 {
-    const struct bitmap_space space = { &z->s, space_alloc, space_write, space_drop };
+    const struct bitmap_space space = bitmap_space_of_shadow(&z->s);
     struct bitmap_edit *edit = &z->bitmaps;
 
     if (z->q->bitmaps.count == 0)
