@@ -208,13 +208,16 @@ static char *get_field(char **line, bool *failed)
     }
     struct str text = { 0 };
     for (const char *p = field + 1; *p; p++) {
-        unsigned byte;
-        if (*p == '%' && sscanf(p + 1, "%2X", &byte) == 1) {
-            str_append(&text, &(char){ (char)byte }, 1);
+        unsigned byte = (unsigned char)*p;
+        if (byte == '%') {
+            if (!isxdigit((unsigned char)p[1]) || !isxdigit((unsigned char)p[2]) ||
+                sscanf(p + 1, "%2X", &byte) != 1) {
+                *failed = true;
+                break;
+            }
             p += 2;
-        } else {
-            str_append(&text, p, 1);
         }
+        str_append(&text, &(char){ (char)byte }, 1);
     }
     char *taken = str_take(&text);
     *failed |= !taken;
@@ -240,8 +243,8 @@ static int decode_line(char *line, struct move *out)
     char *rest = line;
     const char *word = strsep(&rest, " ");
     if (strcmp(word, "rename") == 0) {
-        struct move_rename r = { .from = get_field(&rest, &failed),
-                                 .to = get_field(&rest, &failed) };
+        struct move_rename r = { .from = get_field(&rest, &failed) };
+        r.to = get_field(&rest, &failed);
         r.device = get_number(&rest, &failed);
         r.inode = get_number(&rest, &failed);
         r.directory = get_word(&rest, "directory");
@@ -249,8 +252,8 @@ static int decode_line(char *line, struct move *out)
         return move_rename_vec_push(&out->renames, r) < 0 || failed ? -EBADMSG : 0;
     }
     if (strcmp(word, "change") == 0) {
-        struct move_change c = { .from = get_field(&rest, &failed),
-                                 .to = get_field(&rest, &failed) };
+        struct move_change c = { .from = get_field(&rest, &failed) };
+        c.to = get_field(&rest, &failed);
         c.repoint.format = get_field(&rest, &failed);
         c.repoint.old_name = get_field(&rest, &failed);
         c.repoint.old_format = get_field(&rest, &failed);

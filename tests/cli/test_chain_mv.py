@@ -212,8 +212,10 @@ def test_what_keeps_a_journal_from_being_completed_is_told(tree, qimg):
     assert (tree / "dst" / JOURNAL).exists() and (tree / "other/o.qcow2").exists()
 
 
-def test_a_journal_whose_names_are_missing_is_refused(tree, qimg):
-    (tree / "dst" / JOURNAL).write_text(whole_journal("change - - - - - - - keep"))
+@pytest.mark.parametrize("line", ("change - - - - - - - keep", "rename =/a =/b%A 1 1 file",
+                                  "rename =/a%0g =/b 1 1 file", "rename =/a% =/b 1 1 file"))
+def test_a_journal_whose_names_are_missing_or_broken_off_is_refused(tree, qimg, line):
+    (tree / "dst" / JOURNAL).write_text(whole_journal(line))
     (tree / "dst" / JOURNAL).chmod(0o600)
     result = qimg("chain", "mv", "other/o.qcow2", "dst")
     assert result.code == 1 and "cannot be understood" in result.err
