@@ -107,7 +107,10 @@ static char *differences(json_t *now, json_t *was)
         name_difference(to, key, value, json_object_get(was, key));
     json_object_foreach(was, key, value) if (!json_object_get(now, key))
         name_difference(to, key, NULL, value);
-    return fclose(to) == 0 ? text : NULL;
+    if (fclose(to) == 0)
+        return text;
+    free(text);
+    return NULL;
 }
 
 /* --- the same image? -------------------------------------------------------------------------- */

@@ -132,14 +132,15 @@ static void note(void *user, enum qimg_note_level level, const char *text)
  * malloc() fails in time, and each such failure is an error like others. */
 static void limit_memory(struct tool *tool)
 {
-    struct rlimit limit;
+    struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
     const uint64_t most = tool->memory_limit / 4;
     uint64_t *budget = &tool->options.map_budget;
     if (!tool->memory_limit)
         return;
     if (*budget > most || (*budget == 0 && most < DEFAULT_MAP_BUDGET))
         *budget = most;
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_max > tool->memory_limit)
+    (void)getrlimit(RLIMIT_AS, &limit);
+    if (limit.rlim_max > tool->memory_limit)
         limit.rlim_cur = limit.rlim_max = tool->memory_limit;
     (void)setrlimit(RLIMIT_AS, &limit);
 }
