@@ -38,6 +38,12 @@ static inline struct qimg_range range_clip(struct qimg_range r, uint64_t limit)
     return r;
 }
 
+/* Have @a and @b, both within some limit, a byte in common? */
+static inline bool ranges_meet(struct qimg_range a, struct qimg_range b)
+{
+    return a.len && b.len && a.off < b.off + b.len && b.off < a.off + a.len;
+}
+
 /* The end of a range that is known to be within some limit. */
 static inline uint64_t range_end(struct qimg_range r)
 {

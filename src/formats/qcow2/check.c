@@ -68,6 +68,7 @@ void check_report(struct check *c, enum problem problem, struct place place, boo
     char text[1024];
     va_list ap;
 
+    c->heard++;
     if (c->silent || !c->request->finding)
         return;
     va_start(ap, fmt);
@@ -93,42 +94,61 @@ void check_report(struct check *c, enum problem problem, struct place place, boo
 /* --- refcounts
  * ------------------------------------------------------------------------------------ */
 
-static int count_all(struct check *c)
+/* What refers to what before anything is mended: so that no table is written that is also the
+ * guest's data. Counts what was looked at, and the refcount blocks. */
+static int keep_before(struct check *c)
 {
-    const uint64_t clusters = div_up(c->file_size, qcow2_cluster_size(c->q));
-
-    c->suspects = 0;
-    counts_release(&c->mem);
-    TRY(counts_init(&c->mem, max_u64(clusters, 1)));
-    return check_count_references(c);
-}
-
-/* What refers to what, before anything is mended: so that no table is written that is also the
- * guest's data. */
-static int look_before(struct check *c)
-{
-    struct qimg_check_result found = { 0 };
     struct qimg_check_result *const res = c->res;
-    const bool fix_errors = c->fix_errors;
+    struct qimg_check_result found = { 0 };
+    const bool silent = c->silent, fix_errors = c->fix_errors;
+    struct counts mem = c->mem;
 
+    TRY(counts_copy(&mem, &c->mem));
     c->res = &found;
     c->silent = true;
-    c->only_looks = true;
     c->fix_errors = false;
-    const int rc = count_all(c);
+    const int rc = check_blocks(c);
     c->res = res;
-    c->silent = false;
-    c->only_looks = false;
+    c->silent = silent;
     c->fix_errors = fix_errors;
     c->rebuild = false;
-    if (rc == -ECANCELED)
-        return rc;
-    if (rc < 0)
-        return 0; /* the walk that counts meets it again, and tells */
-    c->mendable = found.corruptions > 0;
     c->before = c->mem;
-    c->mem = (struct counts){ 0 };
-    return 0;
+    c->mem = mem;
+    return rc;
+}
+
+/* What was looked at is told; what that mended is looked at again. */
+static int tell_heard(struct check *c)
+{
+    const uint64_t mends = c->mends;
+
+    TRY(check_tell(c));
+    TRY(mender_flush(&c->mender));
+    if (c->mends == mends && !c->extended)
+        return 0;
+    if (c->extended)
+        TRY(check_load_counts(c));
+    c->extended = false;
+    return check_look(c);
+}
+
+/* Counts in mem what there is, and tells what is wrong with it. */
+static int count_all(struct check *c)
+{
+    c->suspects = 0;
+    TRY(check_look(c));
+    if (c->fix_leaks && !c->before.cells)
+        TRY(keep_before(c));
+    if (c->heard || c->hot.count)
+        TRY(tell_heard(c));
+    TRY(check_hot_clip(c));
+    c->phase = CHECK_COUNTING;
+    TRY(check_blocks(c));
+    TRY(mender_flush(&c->mender));
+    if (!c->extended)
+        return 0;
+    c->extended = false;
+    return check_load_counts(c);
 }
 
 static uint64_t all_count_bytes(const struct check *c)
@@ -206,18 +226,6 @@ static int mend_in_place(struct check *c, const struct qimg_check_result *before
     return check_compare(c, true, highest);
 }
 
-/* All tables once, or twice where something may be mended, and the active ones once more for
- * their flags. What a rebuild walks again is not foreseen. */
-static void foresee_walks(struct check *c)
-{
-    const uint64_t active = c->q->header.l1_count;
-    uint64_t all = active;
-
-    for (size_t i = 0; i < c->snapshots.count; i++)
-        all += c->snapshots.items[i].l1_count;
-    c->to_walk = active + (c->fix_leaks ? 2 : 1) * all;
-}
-
 static int check_refcounts(struct check *c)
 {
     struct qimg_check_result before;
@@ -229,13 +237,7 @@ static int check_refcounts(struct check *c)
         c->res->check_errors++;
         return rc;
     }
-    foresee_walks(c);
-    if (c->fix_leaks)
-        TRY(look_before(c));
     TRY(count_all(c));
-    TRY(mender_flush(&c->mender));
-    if (c->extended)
-        TRY(check_load_counts(c));
     before = *c->res;
     TRY(check_compare(c, false, &highest));
     if (c->rebuild && c->fix_errors)
@@ -342,6 +344,11 @@ static void release(struct check *c)
     counts_release(&c->mem);
     counts_release(&c->disk);
     counts_release(&c->before);
+    census_release(&c->census);
+    page_vec_release(&c->loud_pages);
+    repair_forget_metadata(c);
+    hot_cluster_vec_release(&c->hot);
+    hot_table_vec_release(&c->hot_tables);
     check_snapshots_release(&c->snapshots);
     mender_release(&c->mender);
     io_queue_free(c->queue);

@@ -5,14 +5,19 @@
  *   snapshot table; header, L1, L2, snapshots' L1 and L2, snapshot table, refcount table, crypto
  *   header, bitmaps, refcount blocks; comparison with the counts on disk; COPIED flags.
  *
+ * What the metadata that is there costs is all that it may cost, however many tables share it. So a
+ * check goes in phases, enum check_phase: it looks at everything once, in the order of the file,
+ * silently, and each table counts as often as it is linked. Where that met nothing to be told, all
+ * is known. Else the tables are gone through in QEMU's order, but only what is loud is visited,
+ * each time that it is linked.
+ *
  * Invariants:
- *   (1) mem[n] is how often cluster n is referred to by what was walked; mem.length is the number
- *       of clusters of the file, at most one more where the last one is cut.
- *   (2) disk[n] is what the refcount blocks say about cluster n, or will say once what is staged in
- *       the mender is written. Clusters whose block cannot be read have 0 there (block_state
- * tells). (3) Repair never lowers a count before the links are right and durable, never links what
- * is not durably counted, and switches to rebuilt structures by one write of the header's sector
- * (repair.c).
+ *   (1) mem[n] is how often cluster n is referred to by what was looked at; mem.length is the
+ * number of clusters of the file, at most one more where the last one is cut. (2) disk[n] is what
+ * the refcount blocks say about cluster n, or will say once what is staged in the mender is
+ * written. Clusters whose block cannot be read have 0 there (block_state tells). (3) Repair never
+ * lowers a count before the links are right and durable, never links what is not durably counted,
+ * and switches to rebuilt structures by one write of the header's sector (repair.c).
  */
 #ifndef QCOW2_CHECK_H
 #define QCOW2_CHECK_H
@@ -20,8 +25,11 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "check_census.h"
+#include "check_pieces.h"
 #include "check_request.h"
 #include "counts.h"
+#include "io.h"
 #include "mender.h"
 #include "problems.h"
 #include "qcow2.h"
@@ -68,13 +76,40 @@ enum block_state {
     BLOCK_LOWERED = 1 << 3,
 };
 
+enum check_phase {
+    CHECK_LOOKING,  /* each reference counts in mem, without limit; what is wrong is only heard */
+    CHECK_WEIGHING, /* each reference is asked which hot cluster it leads to */
+    CHECK_TELLING,  /* what is wrong is told and mended; of counts, only those of hot clusters go up
+                     */
+    CHECK_COUNTING, /* each reference counts in mem and is told where it does not fit */
+};
+
+/* A cluster that more refer to than its count can say. */
+struct hot_cluster {
+    uint64_t cluster;
+    uint64_t total; /* references, refcount blocks not counted */
+    uint64_t count; /* so far, while it is told of them */
+};
+
+/* A table that leads to one, and has nothing else to tell. */
+struct hot_table {
+    uint64_t off;
+    uint64_t silent; /* visits at which no count can overflow yet */
+    uint64_t left;   /* of these, still to come */
+};
+
+DEFINE_VEC(hot_cluster_vec, struct hot_cluster)
+DEFINE_VEC(hot_table_vec, struct hot_table)
+DEFINE_VEC(page_vec, uint64_t)
+
+#define CHECK_HOLES 64u
+
 struct check {
     struct qcow2 *q;
     const struct check_request *request;
     struct qimg_check_result *res; /* what is being counted into */
     bool fix_leaks, fix_errors;
     bool mend_flags; /* COPIED */
-    bool mendable;   /* something was found at all: tables may have to be mended */
     bool rebuild;    /* refcounts cannot be mended in place */
     bool signaled;   /* QEMU tells of the first unaligned block only */
     uint64_t file_size;
@@ -91,15 +126,31 @@ struct check {
     uint64_t snapshots_off, snapshots_len;
     uint32_t snapshot_count, snapshots_cut;
 
-    bool only_looks;          /* whatever request->fix says: nothing was mended yet */
-    uint64_t walked, to_walk; /* entries of L1 tables, for progress */
+    enum check_phase phase;
+    uint64_t weight;   /* looking: how often what is looked at counts */
+    uint32_t active;   /* of that, for the active state */
+    uint64_t heard;    /* by the last look: problems */
+    uint64_t heaviest; /* weighing: the greatest total met */
+    struct census census;
+    struct io_extent holes[CHECK_HOLES]; /* seen last, by place */
+    struct page_vec loud_pages;          /* of L1 tables, in order; in units of CHECK_PAGE */
+    bool loud_bitmaps;
+    struct qimg_range unread; /* of L1 or bitmap tables: could not be read ... */
+    int unread_rc;            /* ... because of this */
+    struct hot_cluster_vec hot;
+    struct hot_table_vec hot_tables;
+    uint64_t walked, to_walk; /* L2 tables, for progress */
     struct mender mender;
-    uint64_t mends;            /* entries replaced while tables are walked */
-    struct counts before;      /* mem of a walk before anything is mended */
-    uint64_t asked_cluster[3]; /* by repair_kind: cluster + 1 that was asked about last ... */
-    bool asked_answer[3];      /* ... and whether it may be written */
-    uint64_t l1_off;           /* of the L1 table that is being walked */
-    bool extended;             /* the file was made longer: disk must be loaded again */
+    uint64_t mends, l2_mends;      /* entries replaced while tables are walked; in L2 tables */
+    struct counts before;          /* mem before anything was mended, refcount blocks included */
+    bool knows_metadata;           /* what follows is filled: where there are ... */
+    struct piece_vec l1_pieces;    /* ... L1 tables, */
+    struct piece_vec cut_pieces;   /* ... those of them that pass the end of the file, */
+    struct piece_vec count_pieces; /* ... refcounts */
+    uint64_t asked_cluster[2];     /* by repair_kind: cluster + 1 that was asked about last ... */
+    bool asked_answer[2];          /* ... and whether it may be written */
+    uint64_t l1_off;               /* of the L1 table that is being walked */
+    bool extended;                 /* the file was made longer: disk must be loaded again */
     struct io_queue *queue;
     struct found_vec found; /* kept back until explained */
     struct wanted *wanted;  /* check_explain.c's, sorted */
@@ -155,17 +206,52 @@ static inline uint64_t check_cluster_of(const struct check *c, uint64_t host_off
     return host_off >> c->q->header.cluster_bits;
 }
 
-/* --- check_tables.c: what refers to which cluster -----------------------------------------------
- */
+/* --- check_look.c: what refers to which cluster --------------------------------------------- */
 
-/* Counts everything that the header leads to into mem. */
-MUST_CHECK int check_count_references(struct check *c);
+/* Looks at everything that the header leads to but the refcount blocks: fills mem, and what
+ * check_tell() goes by. */
+MUST_CHECK int check_look(struct check *c);
 
-/* One more reference to each cluster that @bytes touch. */
-MUST_CHECK int check_refer(struct check *c, struct qimg_range bytes, struct place place);
+/* Is there anything to be told at this entry of an L1 table? Of tables that were looked at. */
+bool check_is_loud(const struct check *c, uint64_t word);
 
 /* Is its L1 table one that is walked? */
 bool check_walks_snapshot(const struct check *c, const struct check_snapshot *s);
+
+#define CHECK_L1_RESERVED UINT64_C(0x7f000000000001ff)
+#define CHECK_PAGE        (4 * KiB)
+
+/* --- check_hot.c: counts that do not fit ------------------------------------------------------ */
+
+/* @cluster is referred to more often than its count can say. */
+MUST_CHECK int check_hot_add(struct check *c, uint64_t cluster);
+
+/* After all was looked at: which tables lead there, and when that is to be told first. */
+MUST_CHECK int check_hot_weigh(struct check *c);
+
+/* Weighing and telling: a reference to each of @n clusters, as often as weight says. */
+void check_hot_refer(struct check *c, uint64_t first, uint64_t n, struct place place);
+
+bool check_is_hot(const struct check *c, uint64_t first, uint64_t n);
+
+/* A visit to a hot table in its turn: how often it counts then, 0 = nothing is to be done. */
+uint64_t check_hot_visit(struct check *c, uint64_t table_off);
+
+/* mem holds what counts can say. */
+MUST_CHECK int check_hot_clip(struct check *c);
+
+/* --- check_tables.c: telling -------------------------------------------------------------------
+ */
+
+/* Tells, and mends, in QEMU's order, what check_look() heard. */
+MUST_CHECK int check_tell(struct check *c);
+
+/* One more reference to each cluster that @bytes touch (looking: as many as weight says). */
+MUST_CHECK int check_refer(struct check *c, struct qimg_range bytes, struct place place);
+
+/* The same for clusters that lie inside the file. */
+MUST_CHECK int check_refer_clusters(struct check *c, uint64_t first, uint64_t n,
+                                    struct place place);
 
 /* Does a reference to @bytes lead past the end, by more than the rest of a cut last cluster? */
 bool check_is_past_end(const struct check *c, struct qimg_range bytes);
@@ -177,34 +263,59 @@ bool check_may_extend(const struct check *c, struct qimg_range bytes);
  * -EINVAL and -EFBIG: that place is none for anything. */
 MUST_CHECK int check_extend(struct check *c, struct qimg_range bytes);
 
-/* A table of 8-byte words at @off, as far as the file goes (*loaded of @count). */
-MUST_CHECK int check_load_words(struct check *c, uint64_t off, uint64_t count, uint64_t **words,
-                                uint64_t *loaded);
+bool check_bitmap_word_is_sound(const struct check *c, uint64_t word);
 
 /* Gives found[] their guest ranges: what of the active state lies in clusters that they name. */
 MUST_CHECK int check_explain(struct check *c);
 
-/* --- check_walk.c: tables in batches ------------------------------------------------------------
+/* --- check_walk.c: tables, read ahead -----------------------------------------------------------
  */
+
+/* What is done with the words of a table. */
+struct word_walk {
+    int (*each)(struct check *c, void *arg, uint64_t off, uint64_t word);
+    int (*unread)(struct check *c, void *arg, struct qimg_range bytes, int rc); /* ends it */
+    void *arg;
+};
+
+/* All words but zeros of the table at @bytes, as far as the file goes. */
+MUST_CHECK int check_each_word(struct check *c, struct qimg_range bytes,
+                               const struct word_walk *walk);
 
 struct walked_table {
     uint64_t l1_index, l2_off;
-    uint8_t *bytes; /* one cluster */
+    uint64_t weight; /* > 0, as wants() said */
+    uint8_t *bytes;  /* one cluster */
     bool active;
 };
 
-/* Visits the L2 table of each word that is not 0 (with @only_linked: whose offset is not 0), in
- * order, reading ahead. @before is called for each word before its table. */
+/* Visits the L2 tables of the words that are added, in order, reading ahead. @before, where there
+ * is one, is called for each word in its turn; tables for which @wants is 0 are not visited. */
 struct table_walk {
-    const uint64_t *l1;
-    uint64_t l1_count;
-    bool active, only_linked;
+    struct check *check;
+    bool active;
+    uint64_t l1_off;
+    uint64_t (*wants)(struct check *c, uint64_t l2_off);
     int (*before)(struct check *c, uint64_t l1_index, uint64_t word, bool active); /* 1: skip */
     int (*visit)(struct check *c, struct walked_table *table);
-    int (*failed)(struct check *c, int rc); /* a table cannot be read; returns what walk returns */
+    /* It cannot be read. */
+    int (*failed)(struct check *c, const struct walked_table *table, int rc);
+
+    /* check_walk.c's own */
+    struct walk_slot *slots;
+    unsigned count;
+    uint64_t sent, seen;
 };
 
-MUST_CHECK int check_walk(struct check *c, const struct table_walk *walk);
+MUST_CHECK int table_walk_add(struct table_walk *w, uint64_t l1_index, uint64_t word);
+
+/* Visits what is left. */
+MUST_CHECK int table_walk_end(struct table_walk *w);
+
+void table_walk_release(struct table_walk *w);
+
+/* All words of the active L1 table that lead anywhere; releases @w. */
+MUST_CHECK int check_walk_active(struct check *c, struct table_walk *w);
 
 /* --- check_entries.c: one L2 table ---------------------------------------------------------------
  */
@@ -255,9 +366,10 @@ void check_snapshots_release(struct check_snapshot_vec *snapshots);
 /* --- repair.c
  * ------------------------------------------------------------------------------------- */
 
-/* Does this metadata table share bytes with a structure of another kind? */
-enum repair_kind { REPAIR_L1, REPAIR_L2, REPAIR_OTHER };
-bool repair_overlaps(const struct check *c, struct qimg_range bytes, enum repair_kind kind);
+enum repair_kind { REPAIR_L1, REPAIR_L2 };
+
+/* Where other metadata lies is looked up again when it is asked for next. */
+void repair_forget_metadata(struct check *c);
 
 /* May the table in the cluster at @off be written: is it nothing but a table of that kind? (Else
  * the write would change the guest's data, or other metadata.) */

@@ -87,7 +87,7 @@ static int stage_pages(struct check *c, const struct walked_table *table, uint64
         if (dirty_pages >> (i / unit) & 1)
             TRY(mender_stage(&c->mender, table->l2_off + i * size, table->bytes + i * size,
                              unit * size));
-    c->mends++;
+    c->l2_mends++;
     return 0;
 }
 
@@ -115,8 +115,10 @@ static int check_table(struct check *c, struct walked_table *table)
         dirty_pages |= UINT64_C(1) << at / per_bit;
         wrong++;
     }
-    if (wrong == 0)
+    if (wrong == 0) {
+        census_find(&c->census, table->l2_off)->copied_right = true;
         return 0;
+    }
     if (!mend) {
         c->res->corruptions += wrong;
         return 0;
@@ -125,8 +127,17 @@ static int check_table(struct check *c, struct walked_table *table)
     return stage_pages(c, table, dirty_pages);
 }
 
-static int unreadable(struct check *c, int rc)
+/* Where all flags are right they still are at the next link to the table. */
+static uint64_t wants(struct check *c, uint64_t l2_off)
 {
+    const struct census_table *known = census_find(&c->census, l2_off);
+
+    return known && !known->copied_right;
+}
+
+static int unreadable(struct check *c, const struct walked_table *table, int rc)
+{
+    (void)table;
     REPORT(c, L2_COPIED_UNREADABLE, NOWHERE, false, strerror(-rc));
     c->res->check_errors++;
     return rc;
@@ -134,22 +145,14 @@ static int unreadable(struct check *c, int rc)
 
 int check_copied(struct check *c)
 {
-    AUTO_FREE uint64_t *l1 = NULL;
-    uint64_t loaded;
+    struct table_walk w = {
+        .wants = wants, .before = before_table, .visit = check_table, .failed = unreadable
+    };
 
     if (c->suspects == 0 && !c->disk_changed)
         return 0;
-    TRY(check_load_words(c, c->q->header.l1_off, c->q->header.l1_count, &l1, &loaded));
+    c->phase = CHECK_TELLING;
     c->l1_off = c->q->header.l1_off;
     c->mend_flags = may_mend(c);
-    const struct table_walk walk = {
-        .l1 = l1,
-        .l1_count = loaded,
-        .active = true,
-        .only_linked = true,
-        .before = before_table,
-        .visit = check_table,
-        .failed = unreadable,
-    };
-    return check_walk(c, &walk);
+    return check_walk_active(c, &w);
 }

@@ -119,10 +119,10 @@ static int scan_packed(struct scan *s, uint64_t i, uint64_t word)
         return 0;
     }
     TRY(check_refer(c, (struct qimg_range){ off, len }, place_of(s, i)));
-    if (s->table->active) {
-        c->res->allocated_clusters++;
-        c->res->compressed_clusters++;
-        c->res->fragmented_clusters++; /* QEMU's view: a packed cluster always is */
+    if (c->phase == CHECK_LOOKING) {
+        c->res->allocated_clusters += c->active;
+        c->res->compressed_clusters += c->active;
+        c->res->fragmented_clusters += c->active; /* QEMU's view: a packed cluster always is */
     }
     return 0;
 }
@@ -138,11 +138,11 @@ static void count_allocated(struct scan *s, uint64_t off, uint64_t n)
 {
     struct check *c = s->c;
 
-    if (!s->table->active)
+    if (c->phase != CHECK_LOOKING)
         return;
-    c->res->allocated_clusters += n;
+    c->res->allocated_clusters += n * c->active;
     if (s->next_off && off != s->next_off)
-        c->res->fragmented_clusters++;
+        c->res->fragmented_clusters += c->active;
     s->next_off = off + (n << c->q->header.cluster_bits);
 }
 
@@ -152,7 +152,7 @@ static void suspect_flags(struct scan *s, uint64_t off, uint64_t n, bool copied)
     struct check *c = s->c;
     const uint64_t first = check_cluster_of(c, off);
 
-    if (!s->table->active || c->suspects)
+    if (c->phase != CHECK_LOOKING || !c->active || c->suspects)
         return;
     if (c->q->geometry.data_file)
         c->suspects += !copied;
@@ -293,11 +293,10 @@ static int scan_runs(struct scan *s)
     return 0;
 }
 
-/* Is this nothing but a table? Asked only of tables in which something may have to be mended:
- * finding out reads L1 tables. */
+/* Is this nothing but a table? */
 static bool may_mend(const struct scan *s)
 {
-    return s->c->mendable && repair_may_write(s->c, s->table->l2_off, REPAIR_L2) &&
+    return repair_may_write(s->c, s->table->l2_off, REPAIR_L2) &&
            is_aligned(s->table->l2_off, qcow2_cluster_size(s->c->q));
 }
 

@@ -87,29 +87,35 @@ static int note_table(struct check *c, struct walked_table *table)
     return 0;
 }
 
-static int pass_over(struct check *c, int rc)
+static int pass_over(struct check *c, const struct walked_table *table, int rc)
 {
     (void)c;
+    (void)table;
     (void)rc;
     return 0;
 }
 
+/* The first link to a table says where its clusters are. */
+static uint64_t wants(struct check *c, uint64_t l2_off)
+{
+    struct census_table *known = census_find(&c->census, l2_off);
+
+    if (!known)
+        return !c->census.frozen; /* nothing was looked at yet */
+    const bool first = !known->explained;
+    known->explained = true;
+    return first;
+}
+
 static int walk_active(struct check *c)
 {
-    AUTO_FREE uint64_t *l1 = NULL;
-    uint64_t loaded;
-
-    TRY(check_load_words(c, c->q->header.l1_off, c->q->header.l1_count, &l1, &loaded));
-    const struct table_walk walk = {
-        .l1 = l1,
-        .l1_count = loaded,
-        .active = true,
-        .only_linked = true,
-        .before = before_table,
-        .visit = note_table,
-        .failed = pass_over,
+    struct table_walk w = {
+        .wants = wants, .before = before_table, .visit = note_table, .failed = pass_over
     };
-    return check_walk(c, &walk);
+
+    for (size_t i = 0; i < c->census.count; i++)
+        c->census.tables[i].explained = false;
+    return check_walk_active(c, &w);
 }
 
 int check_explain(struct check *c)

@@ -160,6 +160,24 @@ static int load_blocks(struct check *c)
     return l.rc;
 }
 
+/* A table of 8-byte words at @off, as far as the file goes (*loaded of @count). */
+static int load_words(struct check *c, uint64_t off, uint64_t count, uint64_t **words,
+                      uint64_t *loaded)
+{
+    const uint64_t in_file = off < c->file_size ? div_up(c->file_size - off, 8) : 0;
+    const uint64_t n = min_u64(count, in_file);
+    AUTO_FREE uint64_t *table = malloc(n ? n * 8 : 1);
+
+    if (!table)
+        return -ENOMEM;
+    TRY(io_read_exact(c->q->image.file, off, table, n * 8, NULL));
+    for (uint64_t i = 0; i < n; i++)
+        table[i] = load_be64(&table[i]);
+    *words = TAKE(table);
+    *loaded = n;
+    return 0;
+}
+
 static int load_table(struct check *c)
 {
     const struct qcow2_header *h = &c->q->header;
@@ -171,7 +189,7 @@ static int load_table(struct check *c)
     c->reftable = NULL;
     c->reftable_count = 0;
     c->block_state = NULL;
-    TRY(check_load_words(c, h->reftable_off, count, &c->reftable, &loaded));
+    TRY(load_words(c, h->reftable_off, count, &c->reftable, &loaded));
     c->reftable_count = (uint32_t)loaded;
     c->block_state = calloc(loaded ? loaded : 1, 1);
     return c->block_state ? 0 : -ENOMEM;
@@ -187,6 +205,7 @@ int check_load_counts(struct check *c)
     counts_release(&c->disk);
     TRY(counts_init(&c->disk, max_u64(clusters, 1)));
     c->one_block = UINT64_MAX;
+    repair_forget_metadata(c);
     return load_blocks(c);
 }
 

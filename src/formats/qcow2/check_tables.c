@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Walks everything that the header leads to and counts, for each cluster, how often it is
- * referred to.
+ * References to clusters; and telling, in QEMU's order, what is wrong with tables that were looked
+ * at: of L1 tables only the entries that lead to something, of L2 tables only those that are loud.
  */
 #include <stdlib.h>
 
@@ -9,8 +9,6 @@
 #include "check.h"
 #include "checked.h"
 #include "cleanup.h"
-
-#define L1_RESERVED UINT64_C(0x7f000000000001ff)
 
 /* --- counting ------------------------------------------------------------------------------------
  */
@@ -56,17 +54,40 @@ static bool extended_for(struct check *c, struct qimg_range bytes, struct place 
     return true;
 }
 
-static int refer_one(struct check *c, uint64_t cluster, struct place place)
+static int look_at(struct check *c, uint64_t cluster)
+{
+    const uint64_t count = counts_get(&c->mem, cluster), sum = count + c->weight;
+
+    TRY(counts_set(&c->mem, cluster, sum));
+    return count <= c->refcount_max && sum > c->refcount_max ? check_hot_add(c, cluster) : 0;
+}
+
+static int count_one(struct check *c, uint64_t cluster, struct place place)
 {
     const uint64_t count = counts_get(&c->mem, cluster);
 
-    if (count >= c->refcount_max) {
-        REPORT(c, COUNT_OVERFLOW, place, false, cluster << c->q->header.cluster_bits);
-        c->res->corruptions++;
-        if (!c->only_looks) /* else it must be seen who shares what, however many they are */
-            return 0;
+    if (count < c->refcount_max)
+        return counts_set(&c->mem, cluster, count + 1);
+    REPORT(c, COUNT_OVERFLOW, place, false, cluster << c->q->header.cluster_bits);
+    c->res->corruptions++;
+    return 0;
+}
+
+int check_refer_clusters(struct check *c, uint64_t first, uint64_t n, struct place place)
+{
+    const bool looks = c->phase == CHECK_LOOKING;
+
+    if (!looks && c->phase != CHECK_COUNTING) {
+        check_hot_refer(c, first, n, place);
+        return 0;
     }
-    return counts_set(&c->mem, cluster, count + 1);
+    TRY(counts_grow(&c->mem, first + n));
+    /* Cells of 2 bits cannot reach the limit unseen: they are widened first. */
+    if (c->mem.bits == 2 && c->refcount_max > 4 && c->weight == 1)
+        return counts_add_run(&c->mem, first, n);
+    for (uint64_t i = first; i < first + n; i++)
+        TRY(looks ? look_at(c, i) : count_one(c, i, place));
+    return 0;
 }
 
 bool check_is_past_end(const struct check *c, struct qimg_range bytes)
@@ -87,31 +108,8 @@ int check_refer(struct check *c, struct qimg_range bytes, struct place place)
         return 0;
     }
     const uint64_t first = check_cluster_of(c, bytes.off);
-    const uint64_t n = check_cluster_of(c, bytes.off + bytes.len - 1) - first + 1;
-    TRY(counts_grow(&c->mem, first + n));
-    /* Cells of 2 bits cannot reach the limit unseen: they are widened first. */
-    if (c->mem.bits == 2 && c->refcount_max > 3)
-        return counts_add_run(&c->mem, first, n);
-    for (uint64_t i = first; i < first + n; i++)
-        TRY(refer_one(c, i, place));
-    return 0;
-}
-
-int check_load_words(struct check *c, uint64_t off, uint64_t count, uint64_t **words,
-                     uint64_t *loaded)
-{
-    const uint64_t in_file = off < c->file_size ? div_up(c->file_size - off, 8) : 0;
-    const uint64_t n = min_u64(count, in_file);
-    AUTO_FREE uint64_t *table = malloc(n ? n * 8 : 1);
-
-    if (!table)
-        return -ENOMEM;
-    TRY(io_read_exact(c->q->image.file, off, table, n * 8, NULL));
-    for (uint64_t i = 0; i < n; i++)
-        table[i] = load_be64(&table[i]);
-    *words = TAKE(table);
-    *loaded = n;
-    return 0;
+    const uint64_t last = check_cluster_of(c, bytes.off + bytes.len - 1);
+    return check_refer_clusters(c, first, last - first + 1, place);
 }
 
 /* --- L1
@@ -152,14 +150,11 @@ static int before_table(struct check *c, uint64_t l1_index, uint64_t word, bool 
     const struct place place = place_of_l1(c, l1_index, active);
     const uint64_t l2_off = word & QCOW2_OFFSET_MASK;
 
-    if (word & L1_RESERVED) {
+    if (word & CHECK_L1_RESERVED) {
         const bool mends = c->fix_errors && repair_may_write(c, place.host_off, REPAIR_L1);
         REPORT(c, L1_RESERVED, place, mends, check_verb(mends), word);
-        TRY(mend_l1(c, l1_index, word & ~L1_RESERVED, mends));
+        TRY(mend_l1(c, l1_index, word & ~CHECK_L1_RESERVED, mends));
     }
-    if (active && l2_off)
-        c->suspects += (counts_get(&c->disk, check_cluster_of(c, l2_off)) == 1) !=
-                       ((word & QCOW2_COPIED) != 0);
     TRY(check_refer(c, (struct qimg_range){ l2_off, qcow2_cluster_size(c->q) }, place));
     if (!is_aligned(l2_off, qcow2_cluster_size(c->q))) {
         REPORT(c, L2_UNALIGNED, place, false, l2_off);
@@ -168,45 +163,115 @@ static int before_table(struct check *c, uint64_t l1_index, uint64_t word, bool 
     return 0;
 }
 
-static int l2_unreadable(struct check *c, int rc)
+static uint64_t wants(struct check *c, uint64_t l2_off)
 {
+    const struct census_table *known = census_find(&c->census, l2_off);
+
+    if (known && known->hot)
+        return check_hot_visit(c, l2_off);
+    return known && known->loud;
+}
+
+static int l2_unreadable(struct check *c, const struct walked_table *table, int rc)
+{
+    (void)table;
     REPORT(c, L2_UNREADABLE, NOWHERE, false);
     c->res->check_errors++;
     return rc;
 }
 
-static int count_l1(struct check *c, uint64_t off, uint32_t count, bool active)
+static int tell_l2(struct check *c, struct walked_table *table)
 {
-    AUTO_FREE uint64_t *l1 = NULL;
-    uint64_t loaded;
+    const int unread = census_find(&c->census, table->l2_off)->rc;
+
+    if (unread < 0) /* even if it could be by now: what it says has not been counted */
+        return l2_unreadable(c, table, unread);
+    c->weight = table->weight;
+    const int rc = check_l2_table(c, table);
+    c->weight = 1;
+    return rc;
+}
+
+static int tell_l1_word(struct check *c, void *arg, uint64_t off, uint64_t word)
+{
+    struct table_walk *w = arg;
+
+    if (!check_is_loud(c, word))
+        return 0;
+    return table_walk_add(w, (off - w->l1_off) / QCOW2_L1_ENTRY_BYTES, word);
+}
+
+static int l1_unread(struct check *c, void *arg, struct qimg_range bytes, int rc)
+{
+    const struct table_walk *w = arg;
+
+    (void)bytes;
+    if (rc != -ENOMEM)
+        REPORT(c, L1_UNREADABLE, AT(w->l1_off), false);
+    c->res->check_errors++;
+    return rc;
+}
+
+/* Index of the first loud page at or behind @page. */
+static size_t first_loud(const struct check *c, uint64_t page)
+{
+    size_t low = 0, high = c->loud_pages.count;
+
+    while (low < high) {
+        const size_t mid = low + (high - low) / 2;
+        if (c->loud_pages.items[mid] < page)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static int tell_l1_words(struct check *c, struct qimg_range l1, struct table_walk *w)
+{
+    const struct word_walk words = { tell_l1_word, l1_unread, w };
+    const uint64_t end = range_end(l1);
+
+    if (ranges_meet(l1, c->unread))
+        return l1_unread(c, w, l1, c->unread_rc);
+    for (size_t i = first_loud(c, l1.off / CHECK_PAGE);
+         i < c->loud_pages.count && c->loud_pages.items[i] * CHECK_PAGE < end; i++) {
+        const uint64_t page = c->loud_pages.items[i] * CHECK_PAGE;
+        const uint64_t begin = max_u64(page, l1.off), stop = min_u64(page + CHECK_PAGE, end);
+        TRY(check_each_word(c, (struct qimg_range){ begin, stop - begin }, &words));
+    }
+    return table_walk_end(w);
+}
+
+static int tell_l1(struct check *c, uint64_t off, uint32_t count, bool active)
+{
+    const struct qimg_range l1 = { off, (uint64_t)count * QCOW2_L1_ENTRY_BYTES };
+    struct table_walk w = {
+        .check = c,
+        .active = active,
+        .l1_off = off,
+        .wants = wants,
+        .before = before_table,
+        .visit = tell_l2,
+        .failed = l2_unreadable,
+    };
 
     if (count == 0)
         return 0;
-    TRY(check_refer(c, (struct qimg_range){ off, (uint64_t)count * QCOW2_L1_ENTRY_BYTES },
-                    AT(off)));
-    const int rc = check_load_words(c, off, count, &l1, &loaded);
-    if (rc < 0) {
-        if (rc != -ENOMEM)
-            REPORT(c, L1_UNREADABLE, AT(off), false);
-        c->res->check_errors++;
-        return rc;
-    }
+    TRY(check_refer(c, l1, AT(off)));
+    if (!range_within(l1, INT64_MAX))
+        return 0;
+    TRY(mender_flush(&c->mender)); /* it may have entries of this table */
     c->l1_off = off;
-    const struct table_walk walk = {
-        .l1 = l1,
-        .l1_count = loaded,
-        .active = active,
-        .before = before_table,
-        .visit = check_l2_table,
-        .failed = l2_unreadable,
-    };
-    return check_walk(c, &walk);
+    const int rc = tell_l1_words(c, l1, &w);
+    table_walk_release(&w);
+    return rc;
 }
 
 /* --- snapshots
  * -------------------------------------------------------------------------------------- */
 
-static int count_snapshot(struct check *c, const struct check_snapshot *s, uint64_t off)
+static int tell_snapshot(struct check *c, const struct check_snapshot *s, uint64_t off)
 {
     const struct place place = AT(off);
     const char *texts = (const char *)s->entry + QCOW2_SNAPSHOT_BYTES + s->kept_extra;
@@ -223,16 +288,10 @@ static int count_snapshot(struct check *c, const struct check_snapshot *s, uint6
         c->res->corruptions++;
         return 0;
     }
-    return count_l1(c, s->l1_off, s->l1_count, false);
+    return tell_l1(c, s->l1_off, s->l1_count, false);
 }
 
-bool check_walks_snapshot(const struct check *c, const struct check_snapshot *s)
-{
-    return is_aligned(s->l1_off, qcow2_cluster_size(c->q)) &&
-           s->l1_count <= LIMIT_QCOW2_L1_BYTES / QCOW2_L1_ENTRY_BYTES;
-}
-
-static int count_snapshots(struct check *c)
+static int tell_snapshots(struct check *c)
 {
     if (c->q->geometry.data_file && c->snapshots.count) {
         REPORT(c, SNAPSHOTS_AND_DATA_FILE, AT(c->snapshots_off), false,
@@ -240,7 +299,7 @@ static int count_snapshots(struct check *c)
         c->res->corruptions++;
     }
     for (size_t i = 0; i < c->snapshots.count; i++)
-        TRY(count_snapshot(c, &c->snapshots.items[i], c->snapshots_off));
+        TRY(tell_snapshot(c, &c->snapshots.items[i], c->snapshots_off));
     return check_refer(c, (struct qimg_range){ c->snapshots_off, c->snapshots_len },
                        AT(c->snapshots_off));
 }
@@ -251,7 +310,7 @@ static int count_snapshots(struct check *c)
 
 #define BITMAP_RESERVED UINT64_C(0xff000000000001fe)
 
-static bool bitmap_word_is_sound(const struct check *c, uint64_t word)
+bool check_bitmap_word_is_sound(const struct check *c, uint64_t word)
 {
     const uint64_t off = word & QCOW2_OFFSET_MASK;
 
@@ -259,37 +318,55 @@ static bool bitmap_word_is_sound(const struct check *c, uint64_t word)
            !(off && word & 1);
 }
 
-/* QEMU gives up on the whole check at a broken table, and so must we: what it leads to is not
- * counted and would be taken for leaked. */
-static int count_bitmap(struct check *c, const struct qcow2_bitmap *b)
-{
-    const struct qimg_range table = { b->table_off, (uint64_t)b->table_count * 8 };
-    AUTO_FREE uint64_t *words = NULL;
-    uint64_t loaded;
+struct bitmap_telling {
+    const struct qcow2_bitmap *bitmap;
+    bool refers; /* all entries are sound: now they are followed */
+};
 
-    TRY(check_refer(c, table, AT(b->table_off)));
-    const int rc = check_load_words(c, b->table_off, b->table_count, &words, &loaded);
-    if (rc < 0) {
-        REPORT(c, BITMAP_UNREADABLE, AT(b->table_off), false, b->name, strerror(-rc));
-        c->res->corruptions++;
-        return rc;
-    }
-    for (uint64_t i = 0; i < loaded; i++)
-        if (!bitmap_word_is_sound(c, words[i])) {
-            REPORT(c, BITMAP_TABLE, AT(b->table_off + 8 * i), false, b->name, (unsigned)i,
-                   words[i]);
-            c->res->corruptions++;
-            return -EINVAL;
-        }
-    for (uint64_t i = 0; i < loaded; i++)
-        if (words[i] & QCOW2_OFFSET_MASK)
-            TRY(check_refer(
-                c, (struct qimg_range){ words[i] & QCOW2_OFFSET_MASK, qcow2_cluster_size(c->q) },
-                AT(b->table_off + 8 * i)));
-    return 0;
+static int tell_bitmap_word(struct check *c, void *arg, uint64_t at, uint64_t word)
+{
+    const struct bitmap_telling *t = arg;
+    const struct qcow2_bitmap *b = t->bitmap;
+    const struct qimg_range bits = { word & QCOW2_OFFSET_MASK, qcow2_cluster_size(c->q) };
+
+    if (t->refers)
+        return bits.off ? check_refer(c, bits, AT(at)) : 0;
+    if (check_bitmap_word_is_sound(c, word))
+        return 0;
+    REPORT(c, BITMAP_TABLE, AT(at), false, b->name, (unsigned)((at - b->table_off) / 8), word);
+    c->res->corruptions++;
+    return -EINVAL;
 }
 
-static int count_bitmaps(struct check *c)
+static int bitmap_unread(struct check *c, void *arg, struct qimg_range bytes, int rc)
+{
+    const struct bitmap_telling *t = arg;
+
+    (void)bytes;
+    REPORT(c, BITMAP_UNREADABLE, AT(t->bitmap->table_off), false, t->bitmap->name, strerror(-rc));
+    c->res->corruptions++;
+    return rc;
+}
+
+/* QEMU gives up on the whole check at a broken table, and so must we: what it leads to is not
+ * counted and would be taken for leaked. */
+static int tell_bitmap(struct check *c, const struct qcow2_bitmap *b)
+{
+    const struct qimg_range table = { b->table_off, (uint64_t)b->table_count * 8 };
+    struct bitmap_telling telling = { .bitmap = b };
+    const struct word_walk words = { tell_bitmap_word, bitmap_unread, &telling };
+
+    TRY(check_refer(c, table, AT(b->table_off)));
+    if (!range_within(table, INT64_MAX))
+        return 0;
+    if (ranges_meet(table, c->unread))
+        return bitmap_unread(c, &telling, table, c->unread_rc);
+    TRY(check_each_word(c, table, &words));
+    telling.refers = true;
+    return check_each_word(c, table, &words);
+}
+
+static int tell_bitmaps(struct check *c)
 {
     const struct qcow2 *q = c->q;
     const struct qcow2_bitmaps_ext *ext = &q->extensions.bitmaps;
@@ -298,8 +375,8 @@ static int count_bitmaps(struct check *c)
         return 0;
     TRY(check_refer(c, (struct qimg_range){ ext->directory_off, ext->directory_len },
                     AT(ext->directory_off)));
-    for (size_t i = 0; i < q->bitmaps.count; i++)
-        TRY(count_bitmap(c, &q->bitmaps.items[i]));
+    for (size_t i = 0; i < q->bitmaps.count && (c->loud_bitmaps || c->hot.count); i++)
+        TRY(tell_bitmap(c, &q->bitmaps.items[i]));
     return 0;
 }
 
@@ -307,19 +384,20 @@ static int count_bitmaps(struct check *c)
  * ----------------------------------------------------------------------------------------------
  */
 
-int check_count_references(struct check *c)
+int check_tell(struct check *c)
 {
     const struct qcow2_header *h = &c->q->header;
     const uint64_t size = qcow2_cluster_size(c->q);
     const struct qcow2_crypto_ext *crypto = &c->q->extensions.crypto;
 
+    c->phase = CHECK_TELLING;
+    c->weight = 1;
     TRY(check_refer(c, (struct qimg_range){ 0, size }, AT(0)));
-    TRY(count_l1(c, h->l1_off, h->l1_count, true));
-    TRY(count_snapshots(c));
+    TRY(tell_l1(c, h->l1_off, h->l1_count, true));
+    TRY(tell_snapshots(c));
     TRY(check_refer(c, (struct qimg_range){ h->reftable_off, h->reftable_clusters * size },
                     AT(h->reftable_off)));
     if (c->q->extensions.has_crypto)
         TRY(check_refer(c, (struct qimg_range){ crypto->off, crypto->len }, AT(crypto->off)));
-    TRY(count_bitmaps(c));
-    return check_blocks(c);
+    return tell_bitmaps(c);
 }

@@ -15,6 +15,7 @@
 #define CELLS         32u /* 2-bit cells of a word */
 #define ONES          UINT64_C(0x5555555555555555)
 #define GROW_AT_LEAST 4096u
+#define PAGE          4096u
 
 static uint64_t bytes_for(uint64_t length, unsigned bits)
 {
@@ -56,6 +57,27 @@ int counts_grow(struct counts *c, uint64_t length)
         c->room = room;
     }
     c->length = length;
+    return 0;
+}
+
+static bool is_zero(const uint8_t *bytes, size_t n)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
+}
+
+int counts_copy(const struct counts *from, struct counts *to)
+{
+    const uint64_t bytes = counts_bytes(from);
+
+    *to = *from;
+    to->cells = calloc(1, bytes);
+    if (!to->cells)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < bytes; i += PAGE) {
+        const size_t n = min_u64(PAGE, bytes - i);
+        if (!is_zero(from->cells + i, n))
+            memcpy(to->cells + i, from->cells + i, n);
+    }
     return 0;
 }
 
@@ -134,8 +156,16 @@ static int widen(struct counts *c, uint64_t value)
     wide.cells = calloc(1, bytes_for(c->room, wide.bits));
     if (!wide.cells)
         return -ENOMEM;
-    for (uint64_t i = 0; i < c->length; i++)
-        put(&wide, i, get(c, i));
+    for (uint64_t i = 0; i < c->length; i++) {
+        /* Memory that was never touched stays so: a sparse file has few clusters that count. */
+        if (c->bits == NARROW && i % CELLS == 0 && words(c)[i / CELLS] == 0) {
+            i += CELLS - 1;
+            continue;
+        }
+        const uint64_t count = get(c, i);
+        if (count)
+            put(&wide, i, count);
+    }
     free(c->cells);
     *c = wide;
     return 0;

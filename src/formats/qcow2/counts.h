@@ -23,6 +23,9 @@ struct counts {
 MUST_CHECK int counts_init(struct counts *c, uint64_t length);
 void counts_release(struct counts *c);
 
+/* @to, empty so far, becomes the same; what is 0 throughout takes no memory. */
+MUST_CHECK int counts_copy(const struct counts *from, struct counts *to);
+
 /* Appends zeros. */
 MUST_CHECK int counts_grow(struct counts *c, uint64_t length);
 

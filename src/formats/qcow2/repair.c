@@ -19,124 +19,131 @@
 /* --- overlaps ------------------------------------------------------------------------------------
  */
 
-static bool meet(struct qimg_range a, uint64_t off, uint64_t len)
+/* A range that no table can have is left out. */
+static int add_range(struct span_vec *ranges, struct qimg_range range)
 {
-    return len && a.len && a.off < off + len && off < a.off + a.len;
+    return range_within(range, INT64_MAX) ? span_vec_push(ranges, range) : 0;
 }
 
-static bool meets_l2(const struct check *c, struct qimg_range bytes)
+static int cut_ranges(struct span_vec *ranges, int rc, struct piece_vec *out)
 {
-    for (uint32_t i = 0; i < c->q->l1_loaded; i++) {
-        const uint64_t off = c->q->l1[i] & QCOW2_OFFSET_MASK;
-        if (off && meet(bytes, off, qcow2_cluster_size(c->q)))
-            return true;
-    }
-    return false;
+    if (rc == 0)
+        rc = pieces_cut(ranges, out);
+    span_vec_release(ranges);
+    return rc;
 }
 
-static bool meets_l1(const struct check *c, struct qimg_range bytes)
+static struct qimg_range l1_of(const struct check_snapshot *s)
+{
+    return (struct qimg_range){ s->l1_off, (uint64_t)s->l1_count * QCOW2_L1_ENTRY_BYTES };
+}
+
+static struct qimg_range active_l1(const struct check *c)
 {
     const struct qcow2_header *h = &c->q->header;
 
-    if (meet(bytes, h->l1_off, (uint64_t)h->l1_count * QCOW2_L1_ENTRY_BYTES))
-        return true;
-    for (size_t i = 0; i < c->snapshots.count; i++) {
-        const struct check_snapshot *s = &c->snapshots.items[i];
-        const uint64_t len = (uint64_t)s->l1_count * QCOW2_L1_ENTRY_BYTES;
-        if (s->l1_off <= (uint64_t)INT64_MAX - len && meet(bytes, s->l1_off, len))
-            return true;
-    }
-    return false;
+    return (struct qimg_range){ h->l1_off, (uint64_t)h->l1_count * QCOW2_L1_ENTRY_BYTES };
 }
 
-bool repair_overlaps(const struct check *c, struct qimg_range bytes, enum repair_kind kind)
+static int find_l1(const struct check *c, struct piece_vec *out)
+{
+    struct span_vec ranges = { 0 };
+    int rc = add_range(&ranges, active_l1(c));
+
+    for (size_t i = 0; rc == 0 && i < c->snapshots.count; i++)
+        rc = add_range(&ranges, l1_of(&c->snapshots.items[i]));
+    return cut_ranges(&ranges, rc, out);
+}
+
+/* Of a table that passed the end of the file no reference was counted: what else lies in it cannot
+ * be told. */
+static int add_if_cut(const struct check *c, struct span_vec *ranges, struct qimg_range l1)
+{
+    const uint64_t end = c->before.length << c->q->header.cluster_bits;
+
+    return range_within(l1, end) ? 0 : add_range(ranges, l1);
+}
+
+static int find_cut_l1(const struct check *c, struct piece_vec *out)
+{
+    struct span_vec ranges = { 0 };
+    int rc = add_if_cut(c, &ranges, active_l1(c));
+
+    for (size_t i = 0; rc == 0 && i < c->snapshots.count; i++)
+        if (check_walks_snapshot(c, &c->snapshots.items[i]))
+            rc = add_if_cut(c, &ranges, l1_of(&c->snapshots.items[i]));
+    return cut_ranges(&ranges, rc, out);
+}
+
+static int find_counts(const struct check *c, struct piece_vec *out)
 {
     const struct qcow2_header *h = &c->q->header;
     const uint64_t size = qcow2_cluster_size(c->q);
-    const struct qimg_range whole = { align_down(bytes.off, size),
-                                      align_up(bytes.off + bytes.len, size) -
-                                          align_down(bytes.off, size) };
+    struct span_vec ranges = { 0 };
+    int rc =
+        add_range(&ranges, (struct qimg_range){ h->reftable_off, h->reftable_clusters * size });
 
-    if (whole.off < size || meet(whole, h->reftable_off, h->reftable_clusters * size) ||
-        meet(whole, c->snapshots_off, c->snapshots_len))
-        return true;
-    if ((kind != REPAIR_L1 && meets_l1(c, whole)) || (kind != REPAIR_L2 && meets_l2(c, whole)))
-        return true;
-    for (uint32_t i = 0; i < c->reftable_count; i++) {
+    for (uint32_t i = 0; rc == 0 && i < c->reftable_count; i++) {
         const uint64_t off = c->reftable[i] & QCOW2_REFTABLE_OFFSET_MASK;
-        if (off && meet(whole, off, size))
-            return true;
+        if (off)
+            rc = add_range(&ranges, (struct qimg_range){ off, size });
     }
-    return false;
+    return cut_ranges(&ranges, rc, out);
+}
+
+void repair_forget_metadata(struct check *c)
+{
+    piece_vec_release(&c->l1_pieces);
+    piece_vec_release(&c->cut_pieces);
+    piece_vec_release(&c->count_pieces);
+    c->knows_metadata = false;
+}
+
+static int learn_metadata(struct check *c)
+{
+    if (c->knows_metadata)
+        return 0;
+    TRY(find_l1(c, &c->l1_pieces));
+    TRY(find_cut_l1(c, &c->cut_pieces));
+    TRY(find_counts(c, &c->count_pieces));
+    c->knows_metadata = true;
+    return 0;
+}
+
+/* L2 tables that begin there or reach in. */
+static bool meets_l2(const struct check *c, struct qimg_range bytes)
+{
+    const uint64_t before = min_u64(bytes.off, qcow2_cluster_size(c->q) - 1);
+
+    return census_links_into(&c->census,
+                             (struct qimg_range){ bytes.off - before, bytes.len + before }) > 0;
+}
+
+/* Also where it cannot be told. */
+static bool overlaps(struct check *c, struct qimg_range bytes, enum repair_kind kind)
+{
+    const uint64_t size = qcow2_cluster_size(c->q), first = align_down(bytes.off, size);
+    const struct qimg_range whole = { first, align_up(bytes.off + bytes.len, size) - first };
+
+    if (whole.off < size || learn_metadata(c) < 0 || pieces_meet(&c->count_pieces, whole) ||
+        ranges_meet(whole, (struct qimg_range){ c->snapshots_off, c->snapshots_len }))
+        return true;
+    return kind == REPAIR_L1 ? meets_l2(c, whole) : pieces_meet(&c->l1_pieces, whole);
 }
 
 /* --- entries
  * -------------------------------------------------------------------------------------- */
 
-static uint64_t links_in(const uint64_t *l1, uint64_t count, uint64_t cluster,
-                         unsigned cluster_bits)
-{
-    uint64_t n = 0;
-
-    for (uint64_t i = 0; i < count; i++)
-        n += l1[i] && (l1[i] & QCOW2_OFFSET_MASK) >> cluster_bits == cluster;
-    return n;
-}
-
-/* How often L1 tables of the active state and of all snapshots name that cluster. */
-static int links_to(struct check *c, uint64_t cluster, uint64_t *n)
-{
-    const struct qcow2_header *h = &c->q->header;
-    AUTO_FREE uint64_t *l1 = NULL;
-    uint64_t loaded;
-
-    TRY(check_load_words(c, h->l1_off, h->l1_count, &l1, &loaded));
-    *n = links_in(l1, loaded, cluster, h->cluster_bits);
-    for (size_t i = 0; i < c->snapshots.count; i++) {
-        const struct check_snapshot *s = &c->snapshots.items[i];
-        AUTO_FREE uint64_t *old = NULL;
-        if (!check_walks_snapshot(c, s))
-            continue;
-        TRY(check_load_words(c, s->l1_off, s->l1_count, &old, &loaded));
-        *n += links_in(old, loaded, cluster, h->cluster_bits);
-    }
-    return 0;
-}
-
-/* Of a table that passed the end of the file no reference was counted: what else lies in it cannot
- * be told. */
-static bool is_l1_within(const struct check *c, uint64_t off, uint32_t count, uint64_t cluster)
-{
-    const unsigned bits = c->q->header.cluster_bits;
-    const struct qimg_range table = { off, (uint64_t)count * QCOW2_L1_ENTRY_BYTES };
-    const struct qimg_range one = { cluster << bits, qcow2_cluster_size(c->q) };
-
-    return !meet(one, table.off, table.len) || range_within(table, c->before.length << bits);
-}
-
-static bool are_l1_within(const struct check *c, uint64_t cluster)
-{
-    const struct qcow2_header *h = &c->q->header;
-    bool within = is_l1_within(c, h->l1_off, h->l1_count, cluster);
-
-    for (size_t i = 0; i < c->snapshots.count; i++) {
-        const struct check_snapshot *s = &c->snapshots.items[i];
-        within &= !check_walks_snapshot(c, s) || is_l1_within(c, s->l1_off, s->l1_count, cluster);
-    }
-    return within;
-}
-
 /* Every reference to a table's cluster must be a link to that table. */
 static bool is_only_table(struct check *c, uint64_t cluster, enum repair_kind kind)
 {
+    const struct qimg_range whole = { cluster << c->q->header.cluster_bits,
+                                      qcow2_cluster_size(c->q) };
     const uint64_t count = counts_get(&c->before, cluster);
-    uint64_t links = 1;
 
-    if (kind == REPAIR_L2 && links_to(c, cluster, &links) < 0)
-        return false;
-    if (kind == REPAIR_L1 && !are_l1_within(c, cluster))
-        return false;
-    return count == links;
+    if (kind == REPAIR_L2)
+        return count == census_links_into(&c->census, whole);
+    return count == 1 && !pieces_meet(&c->cut_pieces, whole);
 }
 
 bool repair_may_write(struct check *c, uint64_t off, enum repair_kind kind)
@@ -146,8 +153,8 @@ bool repair_may_write(struct check *c, uint64_t off, enum repair_kind kind)
     /* Asked for each entry of a table: the last answer is kept. */
     if (c->asked_cluster[kind] != cluster + 1) {
         c->asked_cluster[kind] = cluster + 1;
-        c->asked_answer[kind] = !repair_overlaps(c, (struct qimg_range){ off, 1 }, kind) &&
-                                is_only_table(c, cluster, kind);
+        c->asked_answer[kind] =
+            !overlaps(c, (struct qimg_range){ off, 1 }, kind) && is_only_table(c, cluster, kind);
     }
     return c->asked_answer[kind];
 }
@@ -158,6 +165,7 @@ int repair_entry(struct check *c, uint64_t entry_off, const void *bytes, size_t 
     if (!repair_may_write(c, entry_off, kind))
         return -EEXIST;
     c->mends++;
+    c->l2_mends += kind == REPAIR_L2;
     return mender_stage(&c->mender, entry_off, bytes, len);
 }
 

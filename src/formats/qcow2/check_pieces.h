@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Ranges of a file that may overlap, cut into pieces that do not, each with the number of ranges
+ * that cover it: so that what many tables share is looked at once.
+ */
+#ifndef QCOW2_CHECK_PIECES_H
+#define QCOW2_CHECK_PIECES_H
+
+#include <stdbool.h>
+
+#include "qimg/types.h"
+#include "vec.h"
+
+struct piece {
+    struct qimg_range bytes;
+    uint64_t covers; /* > 0 */
+};
+
+DEFINE_VEC(piece_vec, struct piece)
+DEFINE_VEC(span_vec, struct qimg_range)
+
+/* Fills @out, empty so far, in order of the file. Every range ends below 2^64. */
+MUST_CHECK int pieces_cut(const struct span_vec *ranges, struct piece_vec *out);
+
+/* Has any piece bytes of @range? */
+bool pieces_meet(const struct piece_vec *pieces, struct qimg_range range);
+
+#endif
