@@ -24,6 +24,7 @@ struct qimg_context {
     struct io_bounds bounds;       /* handles of gate.allow_dirs; empty where there are none */
     void (*note)(void *user, enum qimg_note_level level, const char *text);
     void *note_user;
+    atomic_uint_least64_t warned_of; /* the file that a warning was last about */
     atomic_uint_least64_t tables_loaded, table_bytes, map_hits, map_misses, map_bytes;
     struct queue_pool queues;
 };

@@ -212,12 +212,14 @@ static void repaired(void *user, const char *text)
     context_note(user, QIMG_NOTE_PLAIN, "%s", text);
 }
 
+/* Once, however often a job opens the file. */
 static void pass_on_warning(struct qimg_context *context, const struct image *image)
 {
-    if (image->warning)
-        context_note(context, QIMG_NOTE_WARNING, "%s", image->warning);
-    if (image->remedy)
-        context_note(context, QIMG_NOTE_PLAIN, "%s", image->remedy);
+    const uint64_t id = image->file->device << 32 ^ image->file->inode;
+    if (!image->warning || atomic_exchange(&context->warned_of, id) == id)
+        return;
+    context_note(context, QIMG_NOTE_WARNING, "%s", image->warning);
+    context_note(context, QIMG_NOTE_PLAIN, "%s", image->remedy);
 }
 
 static int open_format(struct qimg_context *context, const struct open_request *request,

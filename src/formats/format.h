@@ -67,7 +67,7 @@ struct image {
     uint32_t fingerprint_len;
     atomic_bool called_corrupt; /* said once, of the first bad entry */
     bool encrypted;
-    const char *warning, *remedy; /* what whoever opens it is to be told; NULL = nothing */
+    const char *warning, *remedy; /* what whoever opens it is to be told; both NULL = nothing */
     bool packs;                   /* packed clusters can be written, ... */
     uint8_t codec;                /* ... by this enum codec */
     bool writing;                 /* write->begin succeeded, write->end was not called yet */

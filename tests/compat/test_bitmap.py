@@ -203,3 +203,17 @@ def test_guest_writes_set_the_same_bits_under_both(twin, seed):
         if rnd.random() < .5:
             twin.ours, twin.theirs = twin.theirs, twin.ours
     twin.same_guest("a.qcow2")
+
+
+def test_bitmaps_that_went_stale_are_warned_of_once(twin):
+    """However often a job opens the file."""
+    twin.img("create", "-q", "-f", "qcow2", "a.qcow2", "1M")
+    twin.img("bitmap", "--add", "a.qcow2", "b0")
+    with open(twin.theirs / "a.qcow2", "r+b") as file:
+        file.seek(88)
+        file.write(bytes(8))  # autoclear: somebody has written who knows no bitmaps
+    twin.img("create", "-q", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", "o.qcow2")
+    twin.io("o.qcow2", "write -q 0 64k", options=("-f", "qcow2"))
+    twin.fork()
+    for tool in (run.as_qemu_img(twin.ours), run.qemu_img(twin.theirs)):
+        assert tool("commit", "o.qcow2").ok().err.count("lacking bitmap support") == 1
