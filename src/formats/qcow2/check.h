@@ -26,7 +26,7 @@
 #include <inttypes.h>
 
 #include "check_census.h"
-#include "check_pieces.h"
+#include "pieces.h"
 #include "check_request.h"
 #include "counts.h"
 #include "io.h"

@@ -12,11 +12,6 @@
 #include "checked.h"
 #include "cleanup.h"
 
-static void cleanup_pieces(struct piece_vec *v)
-{
-    piece_vec_release(v);
-}
-
 /* --- tables of words ----------------------------------------------------------------------------
  */
 
@@ -60,7 +55,7 @@ static int add_table(struct check *c, struct tables *t, struct qimg_range table)
 
 static int look_at_clusters(struct check *c, const struct span_vec *clusters)
 {
-    AUTO(cleanup_pieces) struct piece_vec pieces = { 0 };
+    AUTO(piece_vec_release) struct piece_vec pieces = { 0 };
 
     TRY(pieces_cut(clusters, &pieces));
     for (size_t i = 0; i < pieces.count; i++) {
@@ -75,7 +70,7 @@ static int look_at_clusters(struct check *c, const struct span_vec *clusters)
 static int look_at_words(struct check *c, const struct span_vec *words,
                          const struct word_walk *walk)
 {
-    AUTO(cleanup_pieces) struct piece_vec pieces = { 0 };
+    AUTO(piece_vec_release) struct piece_vec pieces = { 0 };
 
     TRY(pieces_cut(words, &pieces));
     for (size_t i = 0; i < pieces.count; i++) {

@@ -218,14 +218,20 @@ int counts_add_run(struct counts *c, uint64_t first, uint64_t n)
     return 0;
 }
 
+/* Are the cells of one word of 2-bit cells, which begin at @index, 0? */
+static bool block_is_zero(const struct counts *c, uint64_t index)
+{
+    return is_zero(c->cells + index / CELLS * (CELLS / 8 * c->bits), CELLS / 8 * c->bits);
+}
+
 uint64_t counts_skip(const struct counts *c, uint64_t first, uint64_t n, uint64_t value)
 {
     const uint64_t end = first + n;
     const bool by_words = c->bits == NARROW && value <= 3;
 
     for (uint64_t i = first; i < end;) {
-        if (by_words && i % CELLS == 0 && end - i >= CELLS && i + CELLS <= c->length &&
-            words(c)[i / CELLS] == value * ONES) {
+        if (i % CELLS == 0 && end - i >= CELLS && i + CELLS <= c->length &&
+            (by_words ? words(c)[i / CELLS] == value * ONES : value == 0 && block_is_zero(c, i))) {
             i += CELLS;
             continue;
         }
@@ -243,8 +249,9 @@ uint64_t counts_first_difference(const struct counts *a, const struct counts *b,
     const bool by_words = a->bits == NARROW && b->bits == NARROW;
 
     for (uint64_t i = first; i < end;) {
-        if (by_words && i % CELLS == 0 && i + CELLS <= both && i + CELLS <= end &&
-            words(a)[i / CELLS] == words(b)[i / CELLS]) {
+        if (i % CELLS == 0 && i + CELLS <= both && i + CELLS <= end &&
+            (by_words ? words(a)[i / CELLS] == words(b)[i / CELLS]
+                      : block_is_zero(a, i) && block_is_zero(b, i))) {
             i += CELLS;
             continue;
         }
@@ -260,7 +267,7 @@ uint64_t counts_last_used(const struct counts *c, uint64_t end)
     uint64_t i = min_u64(end, c->length);
 
     while (i > 0) {
-        if (c->bits == NARROW && i % CELLS == 0 && words(c)[i / CELLS - 1] == 0) {
+        if (i % CELLS == 0 && block_is_zero(c, i - CELLS)) {
             i -= CELLS;
             continue;
         }

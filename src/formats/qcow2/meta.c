@@ -13,6 +13,7 @@
 #include "checked.h"
 #include "cleanup.h"
 #include "meta_internal.h"
+#include "pieces.h"
 
 unsigned meta_test_dropped, meta_test_reached;
 
@@ -263,6 +264,24 @@ static int note_table(struct qcow2 *q, uint64_t off, uint64_t len, enum meta_kin
     return len ? overlap_note(q, clusters_of(q, (struct qimg_range){ off, len }), kind) : 0;
 }
 
+/* What many snapshots share is noted once. */
+static int note_inactive_l1(struct qcow2 *q)
+{
+    AUTO(span_vec_release) struct span_vec tables = { 0 };
+    AUTO(piece_vec_release) struct piece_vec pieces = { 0 };
+
+    for (size_t i = 0; i < q->snapshots.count; i++) {
+        const struct qcow2_snapshot *s = &q->snapshots.items[i];
+        const struct qimg_range l1 = { s->l1_off, (uint64_t)s->l1_count * 8 };
+        if (l1.len)
+            TRY(span_vec_push(&tables, clusters_of(q, l1)));
+    }
+    TRY(pieces_cut(&tables, &pieces));
+    for (size_t i = 0; i < pieces.count; i++)
+        TRY(overlap_note(q, pieces.items[i].bytes, META_KIND_INACTIVE_L1));
+    return 0;
+}
+
 /* Where metadata lies, as QEMU's default overlap checks know it. */
 static int note_metadata(struct qcow2 *q)
 {
@@ -281,9 +300,7 @@ static int note_metadata(struct qcow2 *q)
             TRY(note_table(q, l2_off, 1, META_KIND_L2));
     }
     TRY(note_table(q, h->snapshots_off, q->snapshots_len, META_KIND_SNAPSHOTS));
-    for (size_t i = 0; i < q->snapshots.count; i++)
-        TRY(note_table(q, q->snapshots.items[i].l1_off,
-                       (uint64_t)q->snapshots.items[i].l1_count * 8, META_KIND_INACTIVE_L1));
+    TRY(note_inactive_l1(q));
     if (q->extensions.has_bitmaps)
         TRY(note_table(q, q->extensions.bitmaps.directory_off, q->extensions.bitmaps.directory_len,
                        META_KIND_BITMAPS));

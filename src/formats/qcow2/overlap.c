@@ -63,12 +63,15 @@ static uint8_t *leaf_make(struct meta *m, uint64_t cluster)
 int overlap_note(struct qcow2 *q, struct qimg_range clusters, enum meta_kind kind)
 {
     const unsigned bits = q->header.cluster_bits;
+    const uint64_t end = range_end(clusters) >> bits;
 
-    for (uint64_t c = clusters.off >> bits; c < range_end(clusters) >> bits; c++) {
+    for (uint64_t c = clusters.off >> bits; c < end;) {
         uint8_t *kinds = leaf_make(q->meta, c);
+        const uint64_t group_end = min_u64(end, (c | (GROUP - 1)) + 1);
         if (!kinds)
             return -ENOMEM;
-        kinds[c & (GROUP - 1)] |= (uint8_t)kind;
+        for (; c < group_end; c++)
+            kinds[c & (GROUP - 1)] |= (uint8_t)kind;
     }
     return 0;
 }

@@ -3,8 +3,8 @@
  * Ranges of a file that may overlap, cut into pieces that do not, each with the number of ranges
  * that cover it: so that what many tables share is looked at once.
  */
-#ifndef QCOW2_CHECK_PIECES_H
-#define QCOW2_CHECK_PIECES_H
+#ifndef QCOW2_PIECES_H
+#define QCOW2_PIECES_H
 
 #include <stdbool.h>
 

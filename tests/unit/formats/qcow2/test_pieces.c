@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "check_pieces.h"
+#include "pieces.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
 #define SPACE 200
 
-Test(qcow2_check_pieces, cover_each_byte_as_often_as_the_ranges_do)
+Test(qcow2_pieces, cover_each_byte_as_often_as_the_ranges_do)
 {
     srand(3);
     for (int round = 0; round < 200; round++) {
@@ -37,7 +37,7 @@ Test(qcow2_check_pieces, cover_each_byte_as_often_as_the_ranges_do)
     }
 }
 
-Test(qcow2_check_pieces, nothing_meets_nothing)
+Test(qcow2_pieces, nothing_meets_nothing)
 {
     struct qimg_range one = { 10, 10 };
     struct span_vec ranges = { .items = &one, .count = 1 };
