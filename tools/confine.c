@@ -33,6 +33,8 @@ static const char *const own_reads[] = { "/usr/lib",
 static void add(struct tool *tool, const char *path, size_t length, enum sandbox_right right)
 {
     struct confine *c = &tool->confine;
+    if (c->no_memory)
+        return;
     struct sandbox_place *grown = reallocarray(c->places, c->count + 1, sizeof(*c->places));
     char *copy = strndup(path, length);
     if (grown)

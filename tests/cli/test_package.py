@@ -7,9 +7,9 @@ import subprocess
 import pytest
 
 from pylib import run
-from pylib.paths import BUILD, ROOT, SANITIZED
+from pylib.paths import BUILD, EMULATED, ROOT, SANITIZED
 
-pytestmark = pytest.mark.skipif(SANITIZED, reason="an instrumented library is not for consumers")
+pytestmark = pytest.mark.skipif(SANITIZED or EMULATED, reason="not a library for consumers here")
 
 
 def sh(*args, cwd=None, **variables):
