@@ -73,14 +73,16 @@ int args_options_add(struct tool *tool, void *slot, const char *value)
     return EXIT_DONE;
 }
 
-/* Cuts one member off @rest in place, turning ",," into ",". NULL at the end. */
+/* Cuts one member off @rest in place, turning ",," of a value into ",". NULL at the end. */
 static char *next_member(char **rest)
 {
     char *member = *rest, *to = member;
+    bool has_value = false;
     if (!member)
         return NULL;
     for (char *from = member; *from; from++) {
-        if (*from == ',' && from[1] != ',') {
+        has_value |= *from == '=';
+        if (*from == ',' && (!has_value || from[1] != ',')) {
             *rest = from + 1;
             *to = '\0';
             return member;
@@ -123,13 +125,12 @@ int args_options_split(const struct tool *tool, struct args_options *options)
 {
     if (!options->text || options->list)
         return EXIT_DONE;
-    options->list = calloc(strlen(options->text) / 2 + 1, sizeof(*options->list));
+    options->list = calloc(strlen(options->text) + 1, sizeof(*options->list));
     if (!options->list)
         return tool_fail(tool, "out of memory");
     char *rest = options->text, *member;
     while ((member = next_member(&rest)))
-        if (*member)
-            options->list[options->count++] = option_of(member);
+        options->list[options->count++] = option_of(member);
     return EXIT_DONE;
 }
 

@@ -31,7 +31,8 @@ static int open_sources(struct tool *tool, struct qimg_context *context,
                         const struct convert_args *args, char **names, struct qimg_image **sources)
 {
     struct qimg_open_options options = source_options(args);
-    const bool snapshot = snapshot_arg_given(&args->snapshot);
+    const bool several = args->snapshot.either && args->source_count > 1;
+    const bool snapshot = snapshot_arg_given(&args->snapshot) && !several;
     if (args->image_opts && args->format)
         return tool_fail(tool, "--image-opts and --format are mutually exclusive");
     for (size_t i = 0; i < args->source_count; i++) {
@@ -41,7 +42,7 @@ static int open_sources(struct tool *tool, struct qimg_context *context,
         if (code)
             return code;
     }
-    if (args->snapshot.either && args->source_count > 1)
+    if (several)
         return tool_fail(tool, "No support for concatenating multiple snapshot");
     return EXIT_DONE;
 }

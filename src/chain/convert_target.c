@@ -79,16 +79,6 @@ static int open_existing(struct convert_target *target, struct qimg_error *err)
 
 /* --- a new file ------------------------------------------------------------------------------- */
 
-static int find_path(struct convert_target *target, struct qimg_error *err)
-{
-    struct location where = { 0 };
-    const int rc = resolve_name(target->context, target->asked->target, false, &where, err);
-
-    target->main.path = TAKE(where.path);
-    location_release(&where);
-    return rc;
-}
-
 /* Everything is durable before the head of an image is, so no write needs to be by itself. */
 static struct io_open_options options_of_new(const struct convert_target *target)
 {
@@ -266,7 +256,7 @@ static int open_target(struct convert_target *target, struct qimg_error *err)
     if (!target->fresh)
         return open_existing(target, err);
     TRY(convert_check_format(target, format_find(target->create.format), err));
-    TRY(find_path(target, err));
+    TRY(new_file_place(&target->main, err));
     return is_raw(target->create.format) ? create_raw(target, err) : create_image(target, err);
 }
 

@@ -120,19 +120,6 @@ static int announce(const char *name, const struct qimg_create_options *asked,
     return 0;
 }
 
-static int place_image(struct qimg_context *context, struct new_file *image, struct qimg_error *err)
-{
-    struct location where = { 0 };
-    int rc = resolve_name(context, image->name, false, &where, err);
-
-    if (rc == 0)
-        image->path = TAKE(where.path);
-    else
-        chain_strip_open(err, image->name);
-    location_release(&where);
-    return rc;
-}
-
 /* --- making it -------------------------------------------------------------------------------- */
 
 struct job {
@@ -262,7 +249,7 @@ int qimg_create(struct qimg_context *context, const char *name,
 
     int rc = create_options_init(&options, asked->format, err);
     if (rc == 0)
-        rc = place_image(context, &job.image, err);
+        rc = new_file_place(&job.image, err);
     if (rc == 0)
         rc = gather(context, name, asked, &options, &job.backing, err);
     if (rc == 0)

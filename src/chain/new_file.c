@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "file_lock.h"
+#include "open.h"
 #include "resolve.h"
 
 static int open_failed(const char *name, int code, struct qimg_error *err)
@@ -12,6 +14,20 @@ static int open_failed(const char *name, int code, struct qimg_error *err)
     if (code == EMEDIUMTYPE)
         return qimg_fail(err, EINVAL, "'file' driver requires '%s' to be a regular file", name);
     return qimg_fail_errno(err, code, "Could not create '%s'", name);
+}
+
+int new_file_place(struct new_file *new, struct qimg_error *err)
+{
+    struct location where = { 0 };
+
+    if (strncmp(new->name, "json:", strlen("json:")) == 0)
+        return qimg_fail(err, EINVAL, "Unknown protocol 'json'");
+    const int rc = resolve_name(new->context, new->name, false, &where, err);
+    if (rc < 0)
+        chain_strip_open(err, new->name);
+    new->path = TAKE(where.path);
+    location_release(&where);
+    return rc;
 }
 
 int new_file_open(struct new_file *new, const struct io_open_options *how, struct qimg_error *err)

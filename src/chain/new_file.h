@@ -18,6 +18,9 @@ struct new_file {
     bool emptied; /* what was there is gone */
 };
 
+/* Finds new->path: where new->name leads, as QEMU does, so that json: is no name of a new file. */
+MUST_CHECK int new_file_place(struct new_file *new, struct qimg_error *err);
+
 /* Opens new->path, or makes it. */
 MUST_CHECK int new_file_open(struct new_file *new, const struct io_open_options *how,
                              struct qimg_error *err);

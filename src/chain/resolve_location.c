@@ -150,6 +150,8 @@ static int read_file(struct block_option_vec *options, const char *driver_key, c
 {
     const char *driver = text_of(options, driver_key);
     const char *name = text_of(options, name_key);
+    if (driver && format_find(driver))
+        return qimg_fail(err, ENOTSUP, "format '%s' is not read out of another one", driver);
     if (driver && !is_protocol(driver))
         return qimg_fail(err, EINVAL, "Unknown driver '%s'", driver);
     if (!name || *name == '\0')

@@ -105,6 +105,7 @@ def test_odd_sizes_of_raw(twin, size):
     ("-t", "foo", "a", "out.raw"), ("-T", "foo", "a", "out.raw"), ("-l", "nox", "a", "out.raw"),
     ("--target-is-zero", "a", "out.raw"), ("-n", "a", "nox.raw"), ("a", "nodir/out.raw"),
     ("-f", "qcow2", "real", "out.raw"), ("-n", "-o", "size=1M", "a", "out.raw"), ("a", "a"),
+    ("-l", "nox", "a", "a", "out.raw"), ("a", 'json:{"driver":"file","filename":"out.raw"}'),
     ("-C", "-S", "4k", "a", "out.raw"), ("-C", "--salvage", "a", "out.raw"),
     ("-O", "raw", "-o", "nosuch=1", "a", "out.raw"), ("-O", "raw", "-c", "a", "out.raw"),
     ("--skip-broken-bitmaps", "a", "out.raw"), ("--target-image-opts", "a", "file.filename=x"),

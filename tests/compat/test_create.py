@@ -122,6 +122,9 @@ REFUSED = (
     ("-b", "x" * 1024, "-F", "raw", "-u", "a.qcow2", "1M"),
     ("-b", "base", "-F", "raw", "-o", "data_file=d,data_file_raw=on", "a.qcow2"),
     ("-o", "preallocation=nosuch", "a.qcow2", "1M"),
+    ("-o", "x,,", "a.qcow2", "1M"), ("-o", "lazy_refcounts,,", "a.qcow2", "1M"),
+    ("-o", "lazy_refcounts,,x=1", "a.qcow2", "1M"), ("json:x", "1M"),
+    ("-b", "base", "-F", "raw", 'json:{"driver":"file","filename":"a.qcow2"}'),
 )
 
 
