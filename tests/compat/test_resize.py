@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Other sizes: the same commands on qimg and qemu-img, over every layout."""
+import json
+
 import pytest
 
 from pylib import images, run, verbs
@@ -54,6 +56,19 @@ def test_preallocation(twin, options, mode):
         assert stored >= 4 << 20
     verbs.io(twin, A, "write -q -P 2 3M 512k")
     verbs.assert_same(twin, mapped=False)
+
+
+@pytest.mark.parametrize("mode", ("metadata", "falloc", "full"))
+@pytest.mark.parametrize("options", ("compat=1.1", "extended_l2=on"))
+def test_the_cluster_in_which_the_disk_ended_is_preallocated_too(twin, options, mode):
+    twin.img("create", "-q", "-f", "qcow2", "-o", options, A, "1000k")
+    twin.fork()
+    twin.write("resize", f"--preallocation={mode}", A, "2M").ok()
+    verbs.assert_same(twin, mapped=False)
+    checks = [run.qemu_img(place)("check", "--output=json", A).ok().out
+              for place in (twin.ours, twin.theirs)]
+    counts = [json.loads(check)["allocated-clusters"] for check in checks]
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("options", ("compat=1.1", "cluster_size=4k", "extended_l2=on"))

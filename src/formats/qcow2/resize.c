@@ -127,6 +127,15 @@ static bool shows_backing(const struct resizing *z, const struct qcow2_cluster *
            (c->kind == QCOW2_KIND_MIXED && (c->alloc | c->zero) != UINT32_MAX);
 }
 
+/* What grows with storage behind it has some for the cluster in which it ended, too. */
+static bool lacks_storage(const struct resizing *z, const struct qcow2_cluster *c)
+{
+    return z->new > z->old && z->request->preallocation != PREALLOC_OFF &&
+           !z->q->geometry.data_file &&
+           (c->kind == QCOW2_KIND_ABSENT || c->kind == QCOW2_KIND_ZERO) &&
+           c->host_off == QIMG_NO_OFFSET;
+}
+
 static int settle_tail(struct resizing *z)
 {
     const uint64_t cluster = qcow2_cluster_size(z->q), end = min_u64(z->old, z->new);
@@ -137,7 +146,7 @@ static int settle_tail(struct resizing *z)
     TRY(tree_edit_at(&z->edit, end, &entry));
     const struct qcow2_cluster c = qcow2_l2_decode(tree_entry_get(z->q, z->edit.l2, entry),
                                                    align_down(end, cluster), &z->q->geometry);
-    if (shows_backing(z, &c))
+    if (shows_backing(z, &c) || lacks_storage(z, &c))
         return rewrite_cluster(z, entry, end);
     if (c.kind == QCOW2_KIND_ABSENT || c.kind == QCOW2_KIND_ZERO || c.kind == QCOW2_KIND_BAD)
         return 0;
