@@ -80,22 +80,19 @@ static int amend_image(struct tool *tool, struct amend_args *args, const char *f
     return job_end(&job, code);
 }
 
-/* What is below is of no concern but where the disk grows into it. */
-static bool needs_no_backing(const struct tool *tool, const struct amend_args *args)
-{
-    return tool->options.gate.policy != QIMG_POLICY_QEMU && !args_option(&args->options, "size");
-}
-
 static int amend(struct tool *tool, struct amend_args *args, const char *file)
 {
     struct qimg_context *context;
     struct qimg_image *image;
     if (!args_options_want_help(&args->options) && args_options_split(tool, &args->options))
         return EXIT_FAILED;
+    /* What is below is of no concern but where the disk grows into it. */
+    const bool alone = tool->options.gate.policy != QIMG_POLICY_QEMU;
     struct qimg_open_options options = {
         .format = args->format,
         .writable = true,
-        .no_backing = needs_no_backing(tool, args),
+        .no_backing = alone && !args_option(&args->options, "size"),
+        .next_only = alone && !args->image_opts,
         .image_opts = args->image_opts,
     };
     if (args->cache && args_cache(tool, "cache option", args->cache, &options.cache))

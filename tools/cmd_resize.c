@@ -115,6 +115,7 @@ static int resize(struct tool *tool, const struct resize_args *args, struct chan
     const struct qimg_open_options options = {
         .format = args->format,
         .writable = true,
+        .next_only = tool->options.gate.policy != QIMG_POLICY_QEMU && !args->image_opts,
         .image_opts = args->image_opts,
     };
     confine_changes(tool, args->file, args->image_opts);

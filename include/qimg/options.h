@@ -37,6 +37,8 @@ struct qimg_open_options {
     bool check;               /* qimg_image_check() will be called: what it can report, or mend,
                                  does not keep the image from being opened */
     bool no_backing;          /* do not open the backing chain; unallocated reads as zeros */
+    bool next_only;           /* of the backing chain, open the next image alone: enough for
+                                 qimg_image_resize() and qimg_image_amend(), not for reading */
     enum qimg_cache cache;
     enum qimg_share share;
     bool image_opts;          /* the name is "key=value,..." (--image-opts) */

@@ -108,9 +108,29 @@ int qimg_preallocation_parse(const char *name, enum qimg_preallocation *out)
     return -EINVAL;
 }
 
+/* The whole chain, where only its beginning was opened. Nothing was written to the image yet. */
+static int read_whole(struct qimg_image *image, struct qimg_range guest, void *buf,
+                      struct qimg_error *err)
+{
+    const struct layer *top = &image->layers[0];
+    const struct qimg_open_options how = { .format = top->image->ops->name,
+                                           .share = QIMG_SHARE_FORCE };
+    struct qimg_image *whole;
+
+    TRY(chain_open_unverified(image->context, top->name, &how, &whole, err));
+    const int rc = qimg_image_read(whole, guest.off, buf, guest.len, err);
+    qimg_image_close(whole);
+    return rc;
+}
+
 static int read_guest(void *user, struct qimg_range guest, void *buf, struct qimg_error *err)
 {
-    return qimg_image_read(user, guest.off, buf, guest.len, err);
+    struct qimg_image *image = user;
+    const struct image *last = image->layers[image->layer_count - 1].image;
+
+    if (image->options.next_only && last->backing_name && *last->backing_name)
+        return read_whole(image, guest, buf, err);
+    return qimg_image_read(image, guest.off, buf, guest.len, err);
 }
 
 struct resize_request chain_resize_request(struct qimg_image *image, uint64_t size)

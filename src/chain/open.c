@@ -194,8 +194,8 @@ static int open_backing_chain(struct opening *o, struct qimg_error *err)
     int rc;
     do
         rc = open_next(o, err);
-    while (rc > 0);
-    if (rc == 0)
+    while (rc > 0 && !o->options->next_only);
+    if (rc >= 0)
         return 0;
     if (err->code == EPERM || err->code == ELOOP)
         add_trail(o->image, err);

@@ -32,6 +32,8 @@ COMMANDS = {
     "chain graph {}": OWN,
     "info --backing-chain {}": HEADERS,
     "chain seal {}": NEXT,
+    "resize -q {} +1M": NEXT,
+    "amend -o size=2M {}": NEXT,
     "map {}": ALL,
     "measure -O raw {}": ALL,
     "compare {} {}": ALL,
@@ -39,8 +41,6 @@ COMMANDS = {
     "dd if={} of=sub/out": ALL,
     "bench -c 1 -d 1 {}": ALL,
     "io -r -c 'read 0 512' {}": ALL,
-    "resize -q {} +1M": ALL,
-    "amend -o size=2M {}": ALL,
     "rebase -b '' {}": ALL,
     "commit -q {}": ALL,
     "stream -q {}": ALL,
@@ -51,7 +51,8 @@ COMMANDS = {
 
 # Under QEMU's policy these go as far as qemu-img does.
 AS_QEMU = {"check {}": ALL, "amend -o lazy_refcounts=on {}": ALL,
-           "create -q -f qcow2 -b ../{} -F qcow2 sub/new": ALL}
+           "create -q -f qcow2 -b ../{} -F qcow2 sub/new": ALL, "resize -q {} +1M": ALL,
+           "amend -o size=2M {}": ALL}
 
 # (option, image): what is opened by reference, for each reach; "!" where the command fails. LOOKS,
 # the verbs that examine a chain, say what is wrong instead of failing.
@@ -121,3 +122,30 @@ def test_what_is_opened(traps, tmp_path, case):
         if reach != LOOKS and not command.startswith("chain audit"):
             assert (result.code == 0) == (STOPPED not in expected), f"{result}{result.err}"
     shutil.rmtree(here)
+
+
+@pytest.mark.parametrize("command", ("resize -q top 1M", "amend -o size=1M top"))
+def test_a_disk_that_grows_into_its_backing_file_shows_nothing_more_of_it(tmp_path, command):
+    """The last cluster is written anew, from what lies deeper than the next image alone."""
+    (tmp_path / "base.raw").write_bytes(b"\x5a" * (3 << 20))
+    create = run.qemu_img(tmp_path)
+    create("create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "mid").ok()
+    create("create", "-q", "-f", "qcow2", "-b", "mid", "-F", "qcow2", "top", "98816").ok()
+    with watched(tmp_path) as opened:
+        run.ours(tmp_path)(*command.split()).ok()
+    assert opened == {"top", "mid", "base.raw"}
+    run.qemu_img(tmp_path)("convert", "-O", "raw", "top", "out").ok()
+    assert (tmp_path / "out").read_bytes() == b"\x5a" * 98816 + bytes((1 << 20) - 98816)
+
+
+@pytest.mark.parametrize("command", ("resize -q top 2M", "amend -o size=2M top"))
+def test_a_disk_grows_though_an_image_far_below_it_is_missing(traps, tmp_path, command):
+    """Where qemu-img, which opens them all, fails."""
+    here = tmp_path / "here"
+    shutil.copytree(traps, here)
+    (here / "base.raw").unlink()
+    run.ours(here)(*command.split()).ok()
+    (here / "mid").unlink()
+    refused = run.ours(here)(*command.replace("2M", "3M").split())
+    assert refused.code == 1
+    assert "Could not open backing file: Could not open 'mid': No such file" in refused.err
