@@ -17,7 +17,7 @@
 #define LIMIT_QCOW2_CLUSTER_BITS_MIN 9
 #define LIMIT_QCOW2_CLUSTER_BITS_MAX 21
 /* QEMU's QCOW_MAX_L1_SIZE: disks of 2 PiB in clusters of 64 KiB. The active L1 table is in memory
- * while an image is open; of a snapshot's, check and snapshot -a hold one at a time. */
+ * while an image is open; of a snapshot's, snapshot -a holds one. */
 #define LIMIT_QCOW2_L1_BYTES (32 * MiB)
 /* QEMU's QCOW_MAX_REFTABLE_SIZE: files of 2 PiB in clusters of 64 KiB. */
 #define LIMIT_QCOW2_REFTABLE_BYTES (8 * MiB)
@@ -25,12 +25,18 @@
 #define LIMIT_QCOW2_SNAPSHOTS      65536
 #define LIMIT_QCOW2_SNAPSHOT_BYTES (64 * MiB) /* the whole snapshot table */
 #define LIMIT_QCOW2_SNAPSHOT_EXTRA 1024       /* beyond what is known, kept as bytes */
-/* The specification's and QEMU's: the directory is read as a whole. */
+/* The specification's and QEMU's: names and places of all bitmaps are in memory, and while one is
+ * written its directory. */
 #define LIMIT_QCOW2_BITMAPS          65535
 #define LIMIT_QCOW2_BITMAP_DIR_BYTES (65535 * KiB)
 #define LIMIT_QCOW2_BITMAP_NAME      1023
-#define LIMIT_BACKING_NAME           1023 /* bytes; QEMU's, and what fits a first cluster */
-#define LIMIT_BACKING_FORMAT         15   /* bytes; QEMU's */
+/* QEMU's cap on a bitmap in memory. Of a table of 512-byte clusters it leaves 8 MiB, which is read
+ * as a whole where the bitmap is used. */
+#define LIMIT_QCOW2_BITMAP_DATA_BYTES (512 * MiB)
+/* The specification's word for the number of clusters that a table names. */
+#define LIMIT_QCOW2_BITMAP_TABLE 0x8000000u
+#define LIMIT_BACKING_NAME       1023 /* bytes; QEMU's, and what fits a first cluster */
+#define LIMIT_BACKING_FORMAT     15   /* bytes; QEMU's */
 
 /* --- chains --- */
 #define LIMIT_CHAIN_DEPTH  4096 /* images unless --max-depth says otherwise: an L1 table each */

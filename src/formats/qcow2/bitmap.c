@@ -12,8 +12,6 @@
 #include "cleanup.h"
 #include "qcow2.h"
 
-#define MAX_TABLE_COUNT      0x8000000u
-#define MAX_DATA_BYTES       (512 * MiB) /* QEMU's cap on a bitmap in memory */
 #define MIN_GRANULARITY_BITS 9
 #define MAX_GRANULARITY_BITS 31
 #define ENTRY_MAX            (QCOW2_BITMAP_BYTES + 65536u) /* of one without extra data */
@@ -33,8 +31,9 @@ static bool is_sound(const struct qcow2 *q, const struct qcow2_bitmap *b, uint8_
         name_len > LIMIT_QCOW2_BITMAP_NAME || b->granularity_bits < MIN_GRANULARITY_BITS ||
         b->granularity_bits > MAX_GRANULARITY_BITS)
         return false;
-    if (b->table_count == 0 || b->table_count > MAX_TABLE_COUNT || b->table_off == 0 ||
-        !is_aligned(b->table_off, qcow2_cluster_size(q)) || data_bytes > MAX_DATA_BYTES)
+    if (b->table_count == 0 || b->table_count > LIMIT_QCOW2_BITMAP_TABLE || b->table_off == 0 ||
+        !is_aligned(b->table_off, qcow2_cluster_size(q)) ||
+        data_bytes > LIMIT_QCOW2_BITMAP_DATA_BYTES)
         return false;
     /* A bitmap in use may have missed a resize. The product fits: 2^29 * 8 << 31 < 2^64. */
     return b->flags & QCOW2_BITMAP_IN_USE || qcow2_disk_size(q) <= (data_bytes * 8)

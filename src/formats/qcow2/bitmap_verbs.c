@@ -14,7 +14,6 @@
 #include "cleanup.h"
 #include "meta.h"
 
-#define MAX_DATA_BYTES       (512 * MiB) /* QEMU's cap on a bitmap in memory */
 #define MIN_GRANULARITY      UINT64_C(512)
 #define MAX_GRANULARITY_BITS 31
 #define DEFAULT_MIN          (4 * KiB)
@@ -27,7 +26,8 @@ int bitmap_check_space(const struct qcow2 *q, uint64_t size, unsigned granularit
 {
     const uint64_t pieces = bitmap_piece_count(q, size, granularity_bits);
 
-    if (pieces << q->header.cluster_bits > max_u64(MAX_DATA_BYTES, qcow2_cluster_size(q)))
+    if (pieces << q->header.cluster_bits >
+        max_u64(LIMIT_QCOW2_BITMAP_DATA_BYTES, qcow2_cluster_size(q)))
         return qimg_fail(err, EFBIG,
                          "Too much space will be occupied by the bitmap. Use larger granularity");
     if (pieces == 0)
