@@ -2,6 +2,7 @@
 """What every python test may ask for. Images live in a directory of the test's own."""
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -22,6 +23,13 @@ def keep_share(config, items):
     config.hook.pytest_deselected(items=dropped)
     out = set(dropped)
     items[:] = [item for item in items if item not in out]
+
+
+def pytest_configure():
+    """Run in the background these are ignored, and would be by all that is started here."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_collection_modifyitems(config, items):
