@@ -283,10 +283,13 @@ static int check_block(struct check *c, uint64_t index)
     } else {
         if (off == 0)
             return 0;
+        const uint64_t cluster = check_cluster_of(c, off), others = counts_get(&c->mem, cluster);
         TRY(check_refer(c, (struct qimg_range){ off, size }, place));
-        const uint64_t count = counts_get(&c->mem, check_cluster_of(c, off));
-        if (count == 1)
+        const uint64_t count = counts_get(&c->mem, cluster);
+        if (count == 1) {
+            c->rebuild |= others > 0; /* one bit: the overflow was told; what else is there stays */
             return 0;
+        }
         REPORT(c, REFBLOCK_SHARED, AT(off), false, index, count);
     }
     c->res->corruptions++;
