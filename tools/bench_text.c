@@ -165,8 +165,7 @@ static void print_table(FILE *to, const struct bench_report *report, const struc
     }
 }
 
-/* --- what is to be known ------------------------------------------------------------------------
- */
+/* --- what is to be known -------------------------------------------------------------------- */
 
 /* The most that any round left in the page cache; 0 where --cold worked, or was not asked for. */
 static uint64_t left_in_cache(const struct bench_report *report)

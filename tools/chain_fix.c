@@ -187,8 +187,7 @@ static void print_json(const struct qimg_fix_plan *plan, bool applied)
     out_close(&out);
 }
 
-/* --- the work ----------------------------------------------------------------------------------
- */
+/* --- the work ------------------------------------------------------------------------------- */
 
 static int finish(struct tool *tool, const struct fix_args *args, struct qimg_context *context,
                   const struct qimg_fix_plan *plan)
@@ -247,7 +246,7 @@ int chain_fix(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "--relative and --absolute exclude each other");
     if (args.apply)
         confine_changes_any(tool); /* any image of the chain */
-    confine_inspects(tool); /* whose locks are in the way is not known before */
+    confine_inspects(tool);        /* whose locks are in the way is not known before */
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     const int code = fix(tool, &args, context, argv[optind]);

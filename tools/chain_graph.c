@@ -46,8 +46,7 @@ static const struct opt_row rows[] = {
     OPT_ROWS_END,
 };
 
-/* --- the whole ---------------------------------------------------------------------------------
- */
+/* --- the whole ------------------------------------------------------------------------------ */
 
 static int judge(const struct qimg_graph *graph)
 {
@@ -89,8 +88,7 @@ static int print(const struct graph_args *args, const struct qimg_graph *graph)
     return judge(graph);
 }
 
-/* --- one file ----------------------------------------------------------------------------------
- */
+/* --- one file ------------------------------------------------------------------------------- */
 
 static void print_dependants(const struct graph_args *args, const struct qimg_graph *graph,
                              const size_t *list, size_t count)
@@ -133,8 +131,7 @@ static int tell_dependants(const struct tool *tool, const struct graph_args *arg
     return EXIT_CHAIN_UNVISITED;
 }
 
-/* --- the verb ----------------------------------------------------------------------------------
- */
+/* --- the verb ------------------------------------------------------------------------------- */
 
 static int read_and_print(struct tool *tool, const struct graph_args *args,
                           struct qimg_context *context, const char *const *paths, size_t count)

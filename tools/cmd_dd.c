@@ -40,8 +40,7 @@ static const struct opt_row rows[] = {
     OPT_ROWS_END,
 };
 
-/* --- operands ----------------------------------------------------------------------------------
- */
+/* --- operands ------------------------------------------------------------------------------- */
 
 static int set_block(const struct tool *tool, struct dd_args *args, const char *value)
 {
@@ -83,8 +82,7 @@ static int set_operands(const struct tool *tool, struct dd_args *args, char **op
     return EXIT_DONE;
 }
 
-/* --- the copy ----------------------------------------------------------------------------------
- */
+/* --- the copy ------------------------------------------------------------------------------- */
 
 /* What is copied of an input of @size bytes. False: the skip leads beyond it. */
 static bool range_of(const struct dd_args *args, uint64_t size, struct qimg_range *range)

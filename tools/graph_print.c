@@ -14,8 +14,7 @@
 
 #define INDENT_LEVELS 12
 
-/* --- what is what ------------------------------------------------------------------------------
- */
+/* --- what is what --------------------------------------------------------------------------- */
 
 static bool is_there(const struct qimg_graph_image *image)
 {
@@ -72,8 +71,7 @@ struct graph_counts graph_count(const struct qimg_graph *graph, bool *in_loop)
     return counts;
 }
 
-/* --- text --------------------------------------------------------------------------------------
- */
+/* --- text ----------------------------------------------------------------------------------- */
 
 /* The first of @index and those behind it in its list that is not in a loop. */
 static size_t outside_loops(const struct qimg_graph *graph, size_t index, const bool *in_loop)
@@ -209,8 +207,7 @@ void graph_print_text(FILE *file, const struct qimg_graph *graph)
     free(in_loop);
 }
 
-/* --- JSON --------------------------------------------------------------------------------------
- */
+/* --- JSON ----------------------------------------------------------------------------------- */
 
 static void json_reference(struct out *out, const struct qimg_graph *graph, const char *key,
                            const char *name, size_t to)
@@ -281,8 +278,7 @@ void graph_print_json(FILE *file, const struct qimg_graph *graph)
     free(in_loop);
 }
 
-/* --- Graphviz ----------------------------------------------------------------------------------
- */
+/* --- Graphviz ------------------------------------------------------------------------------- */
 
 void graph_print_dot(FILE *file, const struct qimg_graph *graph)
 {

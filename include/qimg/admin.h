@@ -41,8 +41,7 @@ QIMG_API int qimg_vm_state_read(struct qimg_image *image, uint64_t off, void *bu
 QIMG_API int qimg_vm_state_write(struct qimg_image *image, uint64_t off, const void *buf,
                                  size_t len, struct qimg_error *err);
 
-/* --- size ---------------------------------------------------------------------------------------
- */
+/* --- size ----------------------------------------------------------------------------------- */
 
 enum qimg_preallocation {
     QIMG_PREALLOC_OFF,
@@ -66,8 +65,7 @@ struct qimg_resize_options {
 QIMG_API int qimg_image_resize(struct qimg_image *image, const struct qimg_resize_options *options,
                                struct qimg_error *err);
 
-/* --- features -----------------------------------------------------------------------------------
- */
+/* --- features ------------------------------------------------------------------------------- */
 
 struct qimg_amend_options {
     const struct qimg_option *options; /* from -o, in order */

@@ -76,8 +76,7 @@ QIMG_API int qimg_fixture_describe(struct qimg_context *context, const char *nam
                                    const struct qimg_fixture_describe_options *options, char **out,
                                    struct qimg_error *err);
 
-/* --- specifications of common cases -------------------------------------------------------------
- */
+/* --- specifications of common cases --------------------------------------------------------- */
 
 struct qimg_fixture_form {
     unsigned count;        /* images of a chain, or overlays of one base; >= 1 */

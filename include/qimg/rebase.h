@@ -53,8 +53,7 @@ struct qimg_pull_options {
     void *user;
 };
 
-/* --- rebase ------------------------------------------------------------------------------------
- */
+/* --- rebase --------------------------------------------------------------------------------- */
 
 struct qimg_rebase_options {
     const char *backing_name; /* as it will be recorded: relative to the image; NULL, "" = none */
@@ -78,8 +77,7 @@ QIMG_API int qimg_rebase(struct qimg_image *image, const struct qimg_rebase_opti
 QIMG_API int qimg_rebase_plan(struct qimg_image *image, const struct qimg_rebase_options *options,
                               struct qimg_pull_plan *out, struct qimg_error *err);
 
-/* --- stream ------------------------------------------------------------------------------------
- */
+/* --- stream --------------------------------------------------------------------------------- */
 
 struct qimg_stream_options {
     /* Stays below: the image of the chain that this names, as the image above it would, or from the

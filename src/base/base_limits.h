@@ -49,8 +49,7 @@
 #define LIMIT_AUDIT_TABLES      (1 << 20)  /* places, and L2 references; 24 bytes each */
 #define LIMIT_AUDIT_MAP_BYTES   (64 * MiB) /* a bit a cluster: 32 TiB in clusters of 64 KiB */
 
-/* --- fixtures: a specification is its author's own, but a typing error should cost no memory ---
- */
+/* --- fixtures: a specification is its author's own, but a typing error should cost no memory  */
 #define LIMIT_FIXTURE_IMAGES  65536
 #define LIMIT_FIXTURE_CONTENT 1000000    /* ranges in all images, repetitions counted */
 #define LIMIT_FIXTURE_BYTES   (64 * MiB) /* a specification or a manifest */

@@ -20,8 +20,7 @@
 /* QEMU's longest disk: beyond, sizes cannot be aligned to its greatest unit any more. */
 #define MAX_DISK (INT64_MAX & ~((INT64_C(1) << 30) - 1))
 
-/* --- around every verb ---------------------------------------------------------------------------
- */
+/* --- around every verb ---------------------------------------------------------------------- */
 
 int chain_admin_begin(struct qimg_image *image, struct qimg_error *err)
 {
@@ -45,8 +44,7 @@ static const struct format_admin_ops *admin_of(const struct qimg_image *image)
     return image->layers[0].image->ops->admin;
 }
 
-/* --- snapshots -----------------------------------------------------------------------------------
- */
+/* --- snapshots ------------------------------------------------------------------------------ */
 
 int qimg_snapshot_create(struct qimg_image *image, const char *name, struct qimg_error *err)
 {
@@ -92,8 +90,7 @@ int qimg_snapshot_delete(struct qimg_image *image, const char *name, struct qimg
     return rc < 0 ? qimg_within(err, "Could not delete snapshot '%s'", name) : 0;
 }
 
-/* --- size ----------------------------------------------------------------------------------------
- */
+/* --- size ----------------------------------------------------------------------------------- */
 
 int qimg_preallocation_parse(const char *name, enum qimg_preallocation *out)
 {

@@ -53,8 +53,7 @@ static bool is_amendable(const char *name)
     return false;
 }
 
-/* --- reading -------------------------------------------------------------------------------------
- */
+/* --- reading -------------------------------------------------------------------------------- */
 
 static int refuse_name(const struct create_options *all, const char *name, struct qimg_error *err)
 {
@@ -82,8 +81,7 @@ static int parse(const struct qimg_amend_options *asked, struct create_options *
     return 0;
 }
 
-/* --- meaning -------------------------------------------------------------------------------------
- */
+/* --- meaning -------------------------------------------------------------------------------- */
 
 static int read_version(const char *text, unsigned *out, struct qimg_error *err)
 {
@@ -160,8 +158,7 @@ static int resolve(const struct create_options *o, struct qimg_image *image,
     return 0;
 }
 
-/* --- all of it -----------------------------------------------------------------------------------
- */
+/* --- all of it ------------------------------------------------------------------------------ */
 
 static int amend(struct qimg_image *image, const struct qimg_amend_options *asked,
                  struct qimg_error *err)

@@ -32,8 +32,7 @@ struct audit {
     bool failed; /* no memory */
 };
 
-/* --- facts --------------------------------------------------------------------------------------
- */
+/* --- facts ---------------------------------------------------------------------------------- */
 
 static void found(void *user, const char *id, const char *value, const char *sentence)
 {
@@ -63,8 +62,7 @@ static struct audit_request request_of(struct audit *a)
     };
 }
 
-/* --- names ---------------------------------------------------------------------------------------
- */
+/* --- names ---------------------------------------------------------------------------------- */
 
 /* Does @path, joined as text, stay below one of the directories? ".." could lead anywhere. */
 static bool stays_inside(const char *directories, const char *path)
@@ -108,8 +106,7 @@ static void found_by_format(void *user, const char *id, const char *value, const
         judge_backing(a, value);
 }
 
-/* --- which format -------------------------------------------------------------------------------
- */
+/* --- which format --------------------------------------------------------------------------- */
 
 /* An installation medium has a partition table of its own: no second format. */
 static bool is_second(const struct signature *first, const struct signature *s)
@@ -152,8 +149,7 @@ static void judge_format(struct audit *a)
                    a->policy->formats ? a->policy->formats : "none");
 }
 
-/* --- what it adds up to -------------------------------------------------------------------------
- */
+/* --- what it adds up to --------------------------------------------------------------------- */
 
 static void judge_sizes(struct audit *a)
 {
@@ -245,8 +241,7 @@ static int judge_tail(struct audit *a, const struct audit_facts *facts, struct q
     return 0;
 }
 
-/* --- the audit ----------------------------------------------------------------------------------
- */
+/* --- the audit ------------------------------------------------------------------------------ */
 
 static int look_inside(struct audit *a, const struct format_ops *ops, struct qimg_error *err)
 {

@@ -76,8 +76,7 @@ bool audit_lists(const char *list, char separator, const char *word)
     return false;
 }
 
-/* --- presets ------------------------------------------------------------------------------------
- */
+/* --- presets -------------------------------------------------------------------------------- */
 
 static int preset_number(const char *name, struct qimg_error *err)
 {
@@ -127,8 +126,7 @@ int qimg_audit_policy_action(const struct qimg_audit_policy *policy, const char 
     return finding < 0 ? finding : policy->actions[finding];
 }
 
-/* --- one setting --------------------------------------------------------------------------------
- */
+/* --- one setting ---------------------------------------------------------------------------- */
 
 static int set_actions(struct qimg_audit_policy *policy, uint8_t action, const char *ids,
                        struct qimg_error *err)
@@ -192,8 +190,7 @@ int qimg_audit_policy_set(struct qimg_audit_policy *policy, const char *key, con
     return qimg_fail(err, EINVAL, "an audit policy has no '%s'", key);
 }
 
-/* --- JSON ----------------------------------------------------------------------------------------
- */
+/* --- JSON ----------------------------------------------------------------------------------- */
 
 static void cleanup_json(json_t *const *json)
 {

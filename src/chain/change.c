@@ -100,8 +100,7 @@ int qimg_image_discard(struct qimg_image *image, uint64_t off, uint64_t len, str
                   err);
 }
 
-/* --- compressed --------------------------------------------------------------------------------
- */
+/* --- compressed ----------------------------------------------------------------------------- */
 
 static int check_cluster(const struct qimg_image *image, struct qimg_range range,
                          struct qimg_error *err)
@@ -145,8 +144,7 @@ int qimg_image_write_compressed(struct qimg_image *image, uint64_t off, const vo
                   err);
 }
 
-/* --- the end -----------------------------------------------------------------------------------
- */
+/* --- the end -------------------------------------------------------------------------------- */
 
 int qimg_image_flush(struct qimg_image *image, struct qimg_error *err)
 {

@@ -44,8 +44,7 @@ struct commit {
     struct copy_cursor cursor; /* through the overlays */
 };
 
-/* --- the plan ----------------------------------------------------------------------------------
- */
+/* --- the plan ------------------------------------------------------------------------------- */
 
 /* Does the base show through? What no overlay has, unless one between ends before it. */
 static bool is_base(const struct commit *c, const struct run *run)
@@ -159,8 +158,7 @@ static int finish_slot(struct copy_job *job, struct copy_slot *slot, struct qimg
                            (unsigned long long)slot->failed_off);
 }
 
-/* --- the job -----------------------------------------------------------------------------------
- */
+/* --- the job -------------------------------------------------------------------------------- */
 
 static void restart(struct commit *c)
 {
@@ -254,8 +252,7 @@ static int empty(struct qimg_image *image, bool *emptied, struct qimg_error *err
     return rc;
 }
 
-/* --- who else reads the base ---------------------------------------------------------------------
- */
+/* --- who else reads the base ---------------------------------------------------------------- */
 
 static int mind_dependants(const struct qimg_commit_options *options,
                            const struct qimg_image *image, unsigned layer, unsigned *count,
@@ -274,8 +271,7 @@ static int mind_dependants(const struct qimg_commit_options *options,
                      search.count == 1 ? " depends" : "s depend", image->layers[layer].name);
 }
 
-/* --- all of it -----------------------------------------------------------------------------------
- */
+/* --- all of it ------------------------------------------------------------------------------ */
 
 static int run(struct commit *c, unsigned layer, struct qimg_commit_result *result,
                struct qimg_error *err)

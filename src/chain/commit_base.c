@@ -9,8 +9,7 @@
 #include "open.h"
 #include "writing.h"
 
-/* --- which -------------------------------------------------------------------------------------
- */
+/* --- which ---------------------------------------------------------------------------------- */
 
 /* Does @holder mean the file of @below when it says @name? */
 static bool means(const struct qimg_image *image, const struct layer *holder,
@@ -48,8 +47,7 @@ int commit_base_find(const struct qimg_image *image, const char *name, const cha
     return qimg_fail(err, ENOENT, "Did not find '%s' in the backing chain of '%s'", name, shown);
 }
 
-/* --- in two ------------------------------------------------------------------------------------
- */
+/* --- in two --------------------------------------------------------------------------------- */
 
 static int take_layers(struct qimg_image *image, unsigned first, struct qimg_image *to)
 {

@@ -5,8 +5,7 @@
 
 #include "convert_bitmaps.h"
 
-/* --- what a new target is asked to be ----------------------------------------------------------
- */
+/* --- what a new target is asked to be ------------------------------------------------------- */
 
 static int set_backing(struct convert_target *target, struct qimg_error *err)
 {

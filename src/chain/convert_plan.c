@@ -97,8 +97,7 @@ static int peek(struct convert *c, struct run *run, struct qimg_error *err)
     return c->job.salvage ? 0 : status_failed(c, EIO, err);
 }
 
-/* --- what becomes of a run ----------------------------------------------------------------------
- */
+/* --- what becomes of a run ------------------------------------------------------------------ */
 
 /* What QEMU's block status of the source would make of it. */
 static enum fate fate_of_run(const struct convert *c, const struct run *run)

@@ -23,8 +23,7 @@ static int push_zeros(const struct convert *c, struct copy_slot *slot, struct qi
     return push(slot, (struct copy_write){ .range = range });
 }
 
-/* --- plain data ---------------------------------------------------------------------------------
- */
+/* --- plain data ----------------------------------------------------------------------------- */
 
 /* Bytes of the target, one behind the other in memory. */
 struct area {
@@ -135,8 +134,7 @@ static int write_plain(const struct convert *c, struct copy_slot *slot)
     return 0;
 }
 
-/* --- packed clusters ----------------------------------------------------------------------------
- */
+/* --- packed clusters ------------------------------------------------------------------------ */
 
 /* A packed cluster is a whole one: where the target goes on behind the end of the sources, the rest
  * of their last cluster would be lost. */

@@ -128,8 +128,7 @@ void copy_sink_run(struct copy_sink *sink, unsigned min)
         write_lane_wait(lane); /* others hold the clusters */
 }
 
-/* --- the workers' mode -------------------------------------------------------------------------
- */
+/* --- the workers' mode ---------------------------------------------------------------------- */
 
 /* Moves the bytes of the changes that have places. */
 static void move_begun(struct copy_slot *slot)

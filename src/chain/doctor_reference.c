@@ -14,8 +14,7 @@
 #define FIELD_NAME   "backing file"
 #define FIELD_FORMAT "backing file format"
 
-/* --- the name ---------------------------------------------------------------------------------
- */
+/* --- the name ------------------------------------------------------------------------------- */
 
 static int tell_name(struct diagnosis *d, enum finding_id id, const char *what, const char *advice)
 {

@@ -42,8 +42,7 @@ static bool not_after(const struct fingerprint *a, const struct fingerprint *b)
            (a->mtime_sec == b->mtime_sec && a->mtime_nsec <= b->mtime_nsec);
 }
 
-/* --- what differs ------------------------------------------------------------------------------
- */
+/* --- what differs --------------------------------------------------------------------------- */
 
 struct verdict {
     const struct fingerprint_subject *subject;
@@ -200,8 +199,7 @@ int fingerprint_check(const struct fingerprint_subject *subject, struct qimg_fin
     return judge(&v, err);
 }
 
-/* --- the gate's ----------------------------------------------------------------------------------
- */
+/* --- the gate's ----------------------------------------------------------------------------- */
 
 static int refuse(const struct layer *holder, const struct qimg_fingerprint_check *found,
                   struct qimg_error *err)

@@ -28,8 +28,7 @@
 #define LEAF_BYTES   ((size_t)MiB)
 #define BATCH_LEAVES 64
 
-/* --- identity ----------------------------------------------------------------------------------
- */
+/* --- identity ------------------------------------------------------------------------------- */
 
 static void add_run(struct digest *d, const struct extent *e)
 {
@@ -123,8 +122,7 @@ static int digest_samples(const struct layer *layer, uint64_t len, struct digest
     return 0;
 }
 
-/* --- the file ------------------------------------------------------------------------------------
- */
+/* --- the file ------------------------------------------------------------------------------- */
 
 static void note_time(const char *path, const struct io_file *file, struct fingerprint *f)
 {
@@ -170,8 +168,7 @@ int fingerprint_measure(const struct layer *layer, struct fingerprint *out, stru
     return 0;
 }
 
-/* --- content -------------------------------------------------------------------------------------
- */
+/* --- content -------------------------------------------------------------------------------- */
 
 /* One batch of leaves, which the threads of a pool of its own take one after the other. (Not the
  * context's: a reader there would wait for I/O that needs the same threads.) */

@@ -35,8 +35,7 @@ struct planner {
     struct qimg_error *err;
 };
 
-/* --- releasing ----------------------------------------------------------------------------------
- */
+/* --- releasing ------------------------------------------------------------------------------ */
 
 static void release_step(struct qimg_fix_step *step)
 {
@@ -70,8 +69,7 @@ void qimg_fix_plan_release(struct qimg_fix_plan *plan)
     *plan = (struct qimg_fix_plan){ 0 };
 }
 
-/* --- choices ------------------------------------------------------------------------------------
- */
+/* --- choices -------------------------------------------------------------------------------- */
 
 static const char *choice(const struct qimg_fix_choice *list, size_t count, size_t index)
 {
@@ -136,8 +134,7 @@ static const char *decide_format(const struct planner *p, const struct qimg_chai
     return NULL;
 }
 
-/* --- one reference ------------------------------------------------------------------------------
- */
+/* --- one reference -------------------------------------------------------------------------- */
 
 static int copy_text(const char *text, char **out, struct qimg_error *err)
 {
@@ -433,8 +430,7 @@ int qimg_fix_plan(struct qimg_context *context, const char *name,
     return 0;
 }
 
-/* --- making it ----------------------------------------------------------------------------------
- */
+/* --- making it ------------------------------------------------------------------------------ */
 
 static struct repoint repoint_of(const struct fix_level *level, const struct qimg_fix_step *step)
 {

@@ -24,8 +24,7 @@
 #define SECTOR         512
 #define CANDIDATES_MAX 100
 
-/* --- by name ------------------------------------------------------------------------------------
- */
+/* --- by name -------------------------------------------------------------------------------- */
 
 static int add(struct qimg_fix_step *step, char *path)
 {
@@ -74,8 +73,7 @@ static int by_path(const void *a, const void *b)
                   ((const struct qimg_fix_candidate *)b)->path);
 }
 
-/* --- evidence ------------------------------------------------------------------------------------
- */
+/* --- evidence ------------------------------------------------------------------------------- */
 
 struct look_at {
     const struct fix_search *search;
@@ -291,8 +289,7 @@ int fix_search_candidates(const struct fix_search *s, struct qimg_fix_step *step
     return rc;
 }
 
-/* --- choosing ------------------------------------------------------------------------------------
- */
+/* --- choosing ------------------------------------------------------------------------------- */
 
 static bool same_file(const struct qimg_fix_candidate *a, const struct qimg_fix_candidate *b)
 {

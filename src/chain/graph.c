@@ -32,8 +32,7 @@ struct building {
     struct graph_index *index;
 };
 
-/* --- the index ---------------------------------------------------------------------------------
- */
+/* --- the index ------------------------------------------------------------------------------ */
 
 static char *key_of(const struct graph_index *index, const struct qimg_chain_file *file,
                     const char *name)
@@ -73,8 +72,7 @@ static void free_index(struct graph_index *index)
     free(index);
 }
 
-/* --- images ------------------------------------------------------------------------------------
- */
+/* --- images --------------------------------------------------------------------------------- */
 
 static const struct qimg_graph_image no_image = { .backing = QIMG_GRAPH_NONE,
                                                   .data_file = QIMG_GRAPH_NONE,
@@ -187,8 +185,7 @@ static int build(struct building *b, struct scan *scan)
     return 0;
 }
 
-/* --- the interface -----------------------------------------------------------------------------
- */
+/* --- the interface -------------------------------------------------------------------------- */
 
 void qimg_graph_release(struct qimg_graph *graph)
 {

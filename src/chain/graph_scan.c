@@ -27,8 +27,7 @@
 #define BATCH 2048 /* files */
 #define SHARE 64   /* files that a worker takes at once */
 
-/* --- releasing ---------------------------------------------------------------------------------
- */
+/* --- releasing ------------------------------------------------------------------------------ */
 
 static void release_reference(struct scan_reference *reference)
 {
@@ -56,8 +55,7 @@ void scan_release(struct scan *scan)
     scan_vec_release(&scan->batch);
 }
 
-/* --- one file ----------------------------------------------------------------------------------
- */
+/* --- one file ------------------------------------------------------------------------------- */
 
 static int copy_text(const char *text, char **out)
 {
@@ -151,8 +149,7 @@ static int read_file(struct qimg_context *context, struct scan_item *item)
     return read_header(context, item, file);
 }
 
-/* --- a batch -----------------------------------------------------------------------------------
- */
+/* --- a batch -------------------------------------------------------------------------------- */
 
 struct share {
     struct work work;
@@ -255,8 +252,7 @@ static int add_file(struct scan *scan, char *path)
     return scan->batch.count == BATCH ? scan_finish(scan) : 0;
 }
 
-/* --- directories -------------------------------------------------------------------------------
- */
+/* --- directories ---------------------------------------------------------------------------- */
 
 static void cleanup_dir(DIR *const *dir)
 {

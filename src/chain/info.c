@@ -65,8 +65,7 @@ void qimg_info_release(struct qimg_info *info)
     *info = (struct qimg_info){ 0 };
 }
 
-/* --- one node ----------------------------------------------------------------------------------
- */
+/* --- one node ------------------------------------------------------------------------------- */
 
 static int copy_text(const char *text, char **out, struct qimg_error *err)
 {
@@ -162,8 +161,7 @@ int qimg_image_info(struct qimg_image *image, struct qimg_info *info, struct qim
     return info_of_layer(&image->layers[0], info, err);
 }
 
-/* --- a chain -----------------------------------------------------------------------------------
- */
+/* --- a chain -------------------------------------------------------------------------------- */
 
 DEFINE_VEC(info_vec, struct qimg_info)
 

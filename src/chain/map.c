@@ -494,8 +494,7 @@ void chain_map_forget(struct chain_map *map)
     pthread_rwlock_unlock(&map->lock);
 }
 
-/* --- looking up --------------------------------------------------------------------------------
- */
+/* --- looking up ----------------------------------------------------------------------------- */
 
 static struct run unpack_run(const struct qimg_image *image, const struct packed_run *packed,
                              struct qimg_range part)

@@ -32,8 +32,7 @@ static int refuse_format(const char *name, struct qimg_error *err)
     return create_refuse_format(name, err);
 }
 
-/* --- the source ---------------------------------------------------------------------------------
- */
+/* --- the source ----------------------------------------------------------------------------- */
 
 static bool is_data(const struct qimg_extent *extent)
 {
@@ -91,8 +90,7 @@ static int look_at_source(const struct qimg_measure_options *options,
     return 0;
 }
 
-/* --- the whole ----------------------------------------------------------------------------------
- */
+/* --- the whole ------------------------------------------------------------------------------ */
 
 int qimg_measure(const struct qimg_measure_options *options, struct qimg_measure_result *out,
                  struct qimg_error *err)

@@ -84,8 +84,7 @@ static int by_id(const void *a, const void *b)
     return (x->inode > y->inode) - (x->inode < y->inode);
 }
 
-/* --- files --------------------------------------------------------------------------------------
- */
+/* --- files ---------------------------------------------------------------------------------- */
 
 static char *absolute(const struct planner *p, const char *path)
 {
@@ -141,8 +140,7 @@ static const struct moved_file *find_moved(const struct planner *p, struct file_
                : NULL;
 }
 
-/* --- sources -------------------------------------------------------------------------------------
- */
+/* --- sources -------------------------------------------------------------------------------- */
 
 static int check_rename(struct planner *p, const struct move_rename *r, const struct stat *from)
 {

@@ -51,8 +51,7 @@ int move_lock(const char *journal, int *lock, struct qimg_error *err)
     return qimg_fail(err, EBUSY, "another move to '%s' is under way", directory);
 }
 
-/* --- writing ------------------------------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------------------------- */
 
 static void put_field(struct str *to, const char *text)
 {
@@ -149,8 +148,7 @@ int move_journal_remove(struct qimg_context *context, const char *name, struct q
     return rc < 0 ? qimg_fail_errno(err, -rc, "Could not remove the journal '%s'", name) : 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading -------------------------------------------------------------------------------- */
 
 static int read_text(const char *name, char **out, size_t *len)
 {

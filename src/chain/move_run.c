@@ -135,8 +135,7 @@ int move_run(struct qimg_context *context, const struct move *move, struct qimg_
     return 0;
 }
 
-/* --- back ----------------------------------------------------------------------------------------
- */
+/* --- back ----------------------------------------------------------------------------------- */
 
 static int take_back(struct qimg_context *context, const struct move_rename *r,
                      struct qimg_error *err)

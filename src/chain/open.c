@@ -86,8 +86,7 @@ int next_of(struct qimg_context *context, const struct layer *holder, const stru
     return 1;
 }
 
-/* --- the chain ---------------------------------------------------------------------------------
- */
+/* --- the chain ------------------------------------------------------------------------------ */
 
 struct opening {
     struct qimg_image *image;

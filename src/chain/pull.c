@@ -168,8 +168,7 @@ static int plan_slot(struct copy_job *job, struct copy_slot *slot, struct qimg_e
     return batch->used > 0;
 }
 
-/* --- the outcome --------------------------------------------------------------------------------
- */
+/* --- the outcome ---------------------------------------------------------------------------- */
 
 static int read_failed(const struct pull_job *j, const struct copy_slot *slot,
                        struct qimg_error *err)
@@ -197,8 +196,7 @@ static int finish_slot(struct copy_job *job, struct copy_slot *slot, struct qimg
     return read_failed((struct pull_job *)job, slot, err);
 }
 
-/* --- the job ------------------------------------------------------------------------------------
- */
+/* --- the job -------------------------------------------------------------------------------- */
 
 static void set_up(struct pull_job *j)
 {

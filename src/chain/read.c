@@ -281,8 +281,7 @@ static int start_packed(struct chain_read *read, const struct run *runs, size_t 
     return (int)taken;
 }
 
-/* --- the read ----------------------------------------------------------------------------------
- */
+/* --- the read ------------------------------------------------------------------------------- */
 
 /* Starts what @runs say; a failure is noted, and what is under way stays so. */
 static void start_runs(struct chain_read *read, const struct run *runs, size_t count)

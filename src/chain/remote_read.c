@@ -155,8 +155,7 @@ static int add_authority(struct remote *remote, const char *text, size_t len, co
     return add_host(remote, host);
 }
 
-/* --- SCHEME://... ------------------------------------------------------------------------------
- */
+/* --- SCHEME://... --------------------------------------------------------------------------- */
 
 /* "gluster+unix" -> protocol "gluster", transport "unix" */
 static int read_scheme(const char *name, size_t len, struct remote *out, char **transport)
@@ -272,8 +271,7 @@ static int read_old_rbd(const char *rest, struct remote *out)
     return 0;
 }
 
-/* --- json:{...} --------------------------------------------------------------------------------
- */
+/* --- json:{...} ----------------------------------------------------------------------------- */
 
 struct json_place {
     struct block_option_vec options;
@@ -484,8 +482,7 @@ static int read_json(const char *text, struct remote *out, struct qimg_error *er
     return rc;
 }
 
-/* --- any ---------------------------------------------------------------------------------------
- */
+/* --- any ------------------------------------------------------------------------------------ */
 
 static int read_any(const char *recorded, struct remote *out, struct qimg_error *err)
 {

@@ -118,8 +118,7 @@ int repoint_undo(struct qimg_context *context, const struct repoint *r, struct q
     return repoint_do(context, &back, err);
 }
 
-/* --- seals --------------------------------------------------------------------------------------
- */
+/* --- seals ---------------------------------------------------------------------------------- */
 
 bool repoint_is_sealed(struct qimg_context *context, const char *path, const char *format)
 {
@@ -148,8 +147,7 @@ int repoint_renew_seal(struct qimg_context *context, const char *path, const cha
     return rc;
 }
 
-/* --- names --------------------------------------------------------------------------------------
- */
+/* --- names ---------------------------------------------------------------------------------- */
 
 /* The parts of a path between slashes, without empty and "." ones. */
 DEFINE_VEC(part_vec, const char *)

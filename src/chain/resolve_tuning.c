@@ -30,8 +30,7 @@ static bool is_any_of(const char *value, const char *const *names)
     return false;
 }
 
-/* --- kinds of values ---------------------------------------------------------------------------
- */
+/* --- kinds of values ------------------------------------------------------------------------ */
 
 static const char *const flags_of_nodes[] = { "read-only",    "auto-read-only", "force-share",
                                               "cache.direct", "cache.no-flush", NULL };
@@ -88,8 +87,7 @@ static int read_size(const struct block_option_vec *options, const char *key, ui
                           "peta-\nand exabytes, respectively.");
 }
 
-/* --- of every node ------------------------------------------------------------------------------
- */
+/* --- of every node -------------------------------------------------------------------------- */
 
 int tuning_check_node(const struct block_option_vec *options, struct qimg_error *err)
 {
@@ -109,8 +107,7 @@ int tuning_check_node(const struct block_option_vec *options, struct qimg_error 
     return 0;
 }
 
-/* --- of qcow2 -----------------------------------------------------------------------------------
- */
+/* --- of qcow2 ------------------------------------------------------------------------------- */
 
 static int check_caches(const struct block_option_vec *options, struct tuning *out,
                         struct qimg_error *err)

@@ -89,8 +89,7 @@ int qimg_image_fingerprint(const struct qimg_image *image, struct qimg_fingerpri
     return copy_out(&f, out, err);
 }
 
-/* --- sealing ------------------------------------------------------------------------------------
- */
+/* --- sealing -------------------------------------------------------------------------------- */
 
 static int refuse_format(const struct qimg_image *image, struct qimg_error *err)
 {
@@ -198,8 +197,7 @@ int fingerprint_renew(struct qimg_image *image, struct qimg_error *err)
     return write_record(image, &f, &seal, err);
 }
 
-/* --- comparing ----------------------------------------------------------------------------------
- */
+/* --- comparing ------------------------------------------------------------------------------ */
 
 int qimg_image_verify_backing(struct qimg_image *image, bool content,
                               struct qimg_fingerprint_check *out, struct qimg_error *err)

@@ -36,8 +36,7 @@ static void fail(struct chain_write *write, int rc)
         write->result = rc;
 }
 
-/* --- the end ------------------------------------------------------------------------------------
- */
+/* --- the end -------------------------------------------------------------------------------- */
 
 int chain_flush(struct qimg_image *image, struct qimg_error *err)
 {
@@ -86,8 +85,7 @@ static void all_done(struct chain_write *write)
         write->complete(write);
 }
 
-/* --- the map -----------------------------------------------------------------------------------
- */
+/* --- the map -------------------------------------------------------------------------------- */
 
 void chain_write_splice(struct qimg_image *image, struct qimg_range changed)
 {
@@ -117,8 +115,7 @@ static bool known_zero(struct qimg_image *image, struct qimg_range range)
     return true;
 }
 
-/* --- steps, under the image's lock --------------------------------------------------------------
- */
+/* --- steps, under the image's lock ---------------------------------------------------------- */
 
 /* Everything up to @end has been dealt with. */
 static void take_up_to(struct chain_write *write, uint64_t end)
@@ -249,8 +246,7 @@ static int plan_next(struct chain_write *write, struct write_piece **out)
     return -EINVAL;
 }
 
-/* --- moving on ---------------------------------------------------------------------------------
- */
+/* --- moving on ------------------------------------------------------------------------------ */
 
 static int step(struct chain_write *write)
 {
@@ -326,8 +322,7 @@ void write_lane_wait(struct write_lane *lane)
     write_lane_retry(lane);
 }
 
-/* --- the beginning ------------------------------------------------------------------------------
- */
+/* --- the beginning -------------------------------------------------------------------------- */
 
 /* Nobody said that the image is raw: it must not come to look like something else, which would be
  * opened, with the files that it names, the next time. (QEMU refuses the same.) */
@@ -374,8 +369,7 @@ void chain_write_start(struct chain_write *write)
         advance(write);
 }
 
-/* --- without queue ------------------------------------------------------------------------------
- */
+/* --- without queue -------------------------------------------------------------------------- */
 
 /* Plans the next piece, if there is one. */
 static int place_some(struct chain_write *write)

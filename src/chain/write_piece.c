@@ -51,8 +51,7 @@ static size_t middle_len(const struct write_piece *piece)
     return packed ? piece->write->packed_len : piece->plan.guest.len;
 }
 
-/* --- the end ------------------------------------------------------------------------------------
- */
+/* --- the end -------------------------------------------------------------------------------- */
 
 /* Where the plan says of whole clusters what they are, the map needs not ask. */
 static void splice_linked(const struct write_piece *piece)
@@ -119,8 +118,7 @@ static void piece_end(struct write_piece *piece, int rc)
     chain_write_piece_done(write, settle(piece, rc));
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------------------------- */
 
 static void piece_written(struct io_request *request)
 {
@@ -142,8 +140,7 @@ static void stage(struct write_piece *piece, enum io_op op, struct qimg_range ho
     io_queue_add(piece->write->lane->queue, &piece->request);
 }
 
-/* --- memory ------------------------------------------------------------------------------------
- */
+/* --- memory --------------------------------------------------------------------------------- */
 
 static uint64_t edge_len(const struct write_edge *edge)
 {
@@ -216,8 +213,7 @@ static void send(struct write_piece *piece)
     stage(piece, IO_WRITE, host, count);
 }
 
-/* --- edges -------------------------------------------------------------------------------------
- */
+/* --- edges ---------------------------------------------------------------------------------- */
 
 static void edges_step(struct write_piece *piece)
 {
@@ -289,8 +285,7 @@ void piece_start(struct write_piece *piece)
     edges_step(piece);
 }
 
-/* --- without queue ------------------------------------------------------------------------------
- */
+/* --- without queue -------------------------------------------------------------------------- */
 
 /* What the guest reads at @want, which lies within the image. */
 static int read_old(struct qimg_image *image, struct qimg_range want, uint8_t *bytes)

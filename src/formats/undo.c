@@ -217,8 +217,7 @@ static int load_records(struct applying *a, struct qimg_error *err)
     return 0;
 }
 
-/* --- is the image as the repair left it? -------------------------------------------------------
- */
+/* --- is the image as the repair left it? ---------------------------------------------------- */
 
 static int by_number(const void *a, const void *b)
 {

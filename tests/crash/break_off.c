@@ -14,8 +14,7 @@ struct totals {
     bool is_long;
 };
 
-/* --- judging what an engine holds --------------------------------------------------------------
- */
+/* --- judging what an engine holds ----------------------------------------------------------- */
 
 struct moment {
     const char *name;
@@ -46,8 +45,7 @@ static void judge_engine(struct totals *totals, struct breakable *b, struct io_e
     totals->wrong++;
 }
 
-/* --- crash states ------------------------------------------------------------------------------
- */
+/* --- crash states --------------------------------------------------------------------------- */
 
 /* Records a job and searches all that a crash may leave of it; until the first find: @stop. */
 static struct states_result search(struct totals *totals, size_t index, bool stop)
@@ -89,8 +87,7 @@ static void try_states(struct totals *totals, size_t index)
     totals->wrong += result.wrong;
 }
 
-/* --- faults ------------------------------------------------------------------------------------
- */
+/* --- faults --------------------------------------------------------------------------------- */
 
 static void complain(struct totals *totals, const struct breakable *b, uint64_t at,
                      const char *what)
@@ -144,8 +141,7 @@ static void try_faults(struct totals *totals, size_t index)
             continue;
 }
 
-/* --- all of it ----------------------------------------------------------------------------------
- */
+/* --- all of it ------------------------------------------------------------------------------ */
 
 static bool is_missed(struct totals *totals)
 {

@@ -148,8 +148,7 @@ static void try_table(unsigned *missed, const struct scene *scene, const struct 
     }
 }
 
-/* --- the corrupt bit ---------------------------------------------------------------------------
- */
+/* --- the corrupt bit ------------------------------------------------------------------------ */
 
 static void must(bool fine, const char *what)
 {
@@ -203,8 +202,7 @@ static void try_corrupt_bit(unsigned *missed)
     meta_test_dropped = 0;
 }
 
-/* --- callers that nothing reached ----------------------------------------------------------------
- */
+/* --- callers that nothing reached ----------------------------------------------------------- */
 
 static bool is_proved_elsewhere(const char *name)
 {

@@ -195,8 +195,7 @@ static void make_tree(char *folder)
     must(chdir("work") == 0, "work");
 }
 
-/* --- what images hold
- * ----------------------------------------------------------------------------- */
+/* --- what images hold ----------------------------------------------------------------------- */
 
 static bool is_raw(const char *name)
 {
@@ -327,8 +326,7 @@ static void judge(struct run *run, int rc)
     release_all(now);
 }
 
-/* --- making it fail
- * ------------------------------------------------------------------------------- */
+/* --- making it fail ------------------------------------------------------------------------- */
 
 static int do_job(const struct library_job *job, struct qimg_error *err)
 {
@@ -419,8 +417,7 @@ static void try_list(struct run *run, const struct library_job *jobs, const stru
             try_job(run, jobs, faults);
 }
 
-/* --- every command
- * -------------------------------------------------------------------------------- */
+/* --- every command -------------------------------------------------------------------------- */
 
 static bool has_job(const char *command)
 {

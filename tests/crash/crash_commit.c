@@ -44,8 +44,7 @@ struct job {
     struct content base, top; /* before */
 };
 
-/* --- the images --------------------------------------------------------------------------------
- */
+/* --- the images ----------------------------------------------------------------------------- */
 
 static void create(struct job *j, const char *name, const char *cluster, uint64_t size)
 {
@@ -149,8 +148,7 @@ static int commit(struct breakable *b)
     return rc == 0 && !result.emptied ? -EINVAL : rc;
 }
 
-/* --- the judge ---------------------------------------------------------------------------------
- */
+/* --- the judge ------------------------------------------------------------------------------ */
 
 /* A disk whose image is the base; it borrows everything. */
 static struct disk base_of(const struct disk *disk)

@@ -52,8 +52,7 @@ struct job {
     struct content backing[ARRAY_COUNT(below)]; /* what each of these does */
 };
 
-/* --- the images --------------------------------------------------------------------------------
- */
+/* --- the images ----------------------------------------------------------------------------- */
 
 static const char *format_of(const char *name)
 {
@@ -181,8 +180,7 @@ static int run(struct breakable *b)
     return rc;
 }
 
-/* --- the judge ---------------------------------------------------------------------------------
- */
+/* --- the judge ------------------------------------------------------------------------------ */
 
 /* The recorded backing name of @view: the first line of its text. */
 static void name_of(const struct view *view, char name[32])

@@ -138,8 +138,7 @@ static void sample(void *user, const struct disk *disk, uint64_t hash)
         show_to_qemu(run, path);
 }
 
-/* --- one pair ----------------------------------------------------------------------------------
- */
+/* --- one pair ------------------------------------------------------------------------------- */
 
 static void count_syncs(const struct tape *tape, size_t *changes, size_t *syncs)
 {

@@ -59,8 +59,7 @@ void stage_record(struct stage *stage);
 
 void stage_close(struct stage *stage);
 
-/* --- for scenes: 0 or -errno, which ends the scene ----------------------------------------------
- */
+/* --- for scenes: 0 or -errno, which ends the scene ------------------------------------------ */
 
 uint64_t stage_cluster(const struct stage *stage);
 

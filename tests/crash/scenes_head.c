@@ -98,8 +98,7 @@ static bool has_data_file(const struct layout *l)
     return has_room(l) && l->spec.data_file_name;
 }
 
-/* --- features that nobody knows ----------------------------------------------------------------
- */
+/* --- features that nobody knows ------------------------------------------------------------- */
 
 static int set_unknown_feature(struct stage *s)
 {

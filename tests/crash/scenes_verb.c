@@ -187,8 +187,7 @@ static int shrink(struct stage *s)
     return stage_do(s, resize, &r);
 }
 
-/* --- what commit does to the overlay -------------------------------------------------------------
- */
+/* --- what commit does to the overlay -------------------------------------------------------- */
 
 static int forget(struct image *image, const void *argument, struct qimg_error *err)
 {
@@ -201,8 +200,7 @@ static int empty(struct stage *s)
     return stage_do(s, forget, NULL);
 }
 
-/* --- amend --------------------------------------------------------------------------------------
- */
+/* --- amend ---------------------------------------------------------------------------------- */
 
 static int amend(struct image *image, const void *argument, struct qimg_error *err)
 {

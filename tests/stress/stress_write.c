@@ -65,8 +65,7 @@ static uint64_t my_sector(struct writer_thread *w)
     return (next_random(&w->seed) % turns * THREADS + w->number) * SECTOR;
 }
 
-/* --- alone --------------------------------------------------------------------------------------
- */
+/* --- alone ---------------------------------------------------------------------------------- */
 
 static void write_alone(struct writer_thread *w)
 {
@@ -132,8 +131,7 @@ static void run_alone(struct writer_thread *w)
     }
 }
 
-/* --- in batches ---------------------------------------------------------------------------------
- */
+/* --- in batches ----------------------------------------------------------------------------- */
 
 static void wait_all(struct qimg_queue *queue, unsigned count)
 {
@@ -195,8 +193,7 @@ static void *run_writer(void *arg)
     return NULL;
 }
 
-/* --- one image ----------------------------------------------------------------------------------
- */
+/* --- one image ------------------------------------------------------------------------------ */
 
 static void make(struct qimg_context *context, const struct layout *layout, const char *name,
                  const char *backing)

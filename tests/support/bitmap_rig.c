@@ -65,8 +65,7 @@ int bitmap_do(struct io_engine *engine, const struct bitmap_step *steps, size_t 
     return rc;
 }
 
-/* --- what the bytes say -------------------------------------------------------------------------
- */
+/* --- what the bytes say --------------------------------------------------------------------- */
 
 struct file {
     uint8_t *bytes;
@@ -150,8 +149,7 @@ char *bitmap_text(struct io_engine *engine)
     return text;
 }
 
-/* --- faults and cuts ----------------------------------------------------------------------------
- */
+/* --- faults and cuts ------------------------------------------------------------------------ */
 
 struct io_engine *bitmap_settled(struct io_engine *engine)
 {

@@ -155,8 +155,7 @@ int guest_close(struct guest *g)
     return rc;
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------------------------- */
 
 static int fill_edge(struct guest *g, struct write_edge edge, uint64_t off, uint8_t *out)
 {

@@ -27,8 +27,7 @@ static unsigned new_bits(const struct qcow2 *q, const struct amend_request *r)
     return r->refcount_bits ? r->refcount_bits : 1u << q->header.refcount_order;
 }
 
-/* --- what is refused -----------------------------------------------------------------------------
- */
+/* --- what is refused ------------------------------------------------------------------------ */
 
 static int check_data_file(const struct qcow2 *q, const struct amend_request *r,
                            struct qimg_error *err)
@@ -64,8 +63,7 @@ static int check(const struct qcow2 *q, const struct amend_request *r, struct qi
     return 0;
 }
 
-/* --- the header's own features -------------------------------------------------------------------
- */
+/* --- the header's own features -------------------------------------------------------------- */
 
 static int change_failed(int rc, struct qimg_error *err)
 {
@@ -102,8 +100,7 @@ static int set_data_file(struct qcow2 *q, const struct amend_request *r, struct 
     return rc < 0 ? change_failed(rc, err) : qcow2_reload(q, err);
 }
 
-/* --- all of it -----------------------------------------------------------------------------------
- */
+/* --- all of it ------------------------------------------------------------------------------ */
 
 static int change(struct qcow2 *q, const struct amend_request *r, struct qimg_error *err)
 {
@@ -136,8 +133,7 @@ int qcow2_amend(struct image *image, const struct amend_request *request, struct
     return 0;
 }
 
-/* --- the verbs of admin.h ------------------------------------------------------------------------
- */
+/* --- the verbs of admin.h ------------------------------------------------------------------- */
 
 const struct format_admin_ops qcow2_admin_ops = {
     .snapshot_create = qcow2_snapshot_create,

@@ -10,8 +10,7 @@
 
 int qcow2_amend(struct image *image, const struct amend_request *request, struct qimg_error *err);
 
-/* --- steps, each of which flips the header once
- * --------------------------------------------------- */
+/* --- steps, each of which flips the header once --------------------------------------------- */
 
 /* amend_version.c: to version 3; to version 2, which may have to expand zero clusters. */
 MUST_CHECK int qcow2_amend_upgrade(struct qcow2 *q, struct qimg_error *err);

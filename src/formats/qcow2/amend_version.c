@@ -20,16 +20,14 @@
 #include "snapshot_table.h"
 #include "tree.h"
 
-/* --- the header alone --------------------------------------------------------------------------
- */
+/* --- the header alone ----------------------------------------------------------------------- */
 
 static int change_failed(int rc, const char *what, struct qimg_error *err)
 {
     return qimg_fail_errno(err, -rc, "%s", what);
 }
 
-/* --- a shadow with another header --------------------------------------------------------------
- */
+/* --- a shadow with another header ----------------------------------------------------------- */
 
 struct versioning {
     struct qcow2 *q;
@@ -90,8 +88,7 @@ static int finish(struct versioning *v, int rc, const char *what)
     return shadow_finish(&v->s, rc, what, v->err);
 }
 
-/* --- upwards -----------------------------------------------------------------------------------
- */
+/* --- upwards -------------------------------------------------------------------------------- */
 
 static struct qcow2_head head_of_v3(const struct qcow2 *q)
 {
@@ -138,8 +135,7 @@ int qcow2_amend_upgrade(struct qcow2 *q, struct qimg_error *err)
     return rc < 0 ? change_failed(rc, what, err) : qcow2_reload(q, err);
 }
 
-/* --- downwards: zero clusters --------------------------------------------------------------------
- */
+/* --- downwards: zero clusters --------------------------------------------------------------- */
 
 /* What takes the place of a zero cluster. */
 static int expand_entry(struct versioning *v, const struct qcow2_cluster *c,
@@ -275,8 +271,7 @@ static int expand_active(struct versioning *v)
     return e.l1_changed ? tree_l1_replace(&v->s, l1.words, l1.count) : 0;
 }
 
-/* --- downwards: the rest -------------------------------------------------------------------------
- */
+/* --- downwards: the rest -------------------------------------------------------------------- */
 
 /* Version 2 cannot vouch for bitmaps: they go, and their clusters with them. */
 static int drop_bitmaps(struct versioning *v)

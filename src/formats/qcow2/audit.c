@@ -28,8 +28,7 @@ static void tell_error(const struct audit *a, const char *id, const struct qimg_
     audit_tell(a->request, id, NULL, "%s", err->text);
 }
 
-/* --- the header ---------------------------------------------------------------------------------
- */
+/* --- the header ----------------------------------------------------------------------------- */
 
 static void audit_incompatible(const struct audit *a)
 {
@@ -78,8 +77,7 @@ static void audit_size(const struct audit *a)
                    a->header.size);
 }
 
-/* --- names -------------------------------------------------------------------------------------
- */
+/* --- names ---------------------------------------------------------------------------------- */
 
 static void audit_name_bytes(const struct audit *a, const char *what, const uint8_t *name,
                              size_t len)
@@ -129,8 +127,7 @@ static void audit_data_file(const struct audit *a, const struct qcow2_extensions
                    "it names a data file, '%s', and is not marked as having one", name);
 }
 
-/* --- extensions ---------------------------------------------------------------------------------
- */
+/* --- extensions ----------------------------------------------------------------------------- */
 
 static bool is_known(uint32_t type)
 {
@@ -200,8 +197,7 @@ static int audit_extensions(const struct audit *a, struct qimg_error *err)
     return 0;
 }
 
-/* --- snapshots ----------------------------------------------------------------------------------
- */
+/* --- snapshots ------------------------------------------------------------------------------ */
 
 static void audit_snapshots(const struct audit *a, const struct qcow2 *q)
 {
@@ -217,8 +213,7 @@ static void audit_snapshots(const struct audit *a, const struct qcow2 *q)
                    "%zu of its snapshots keep the state of a running machine", with_state);
 }
 
-/* --- all of it ----------------------------------------------------------------------------------
- */
+/* --- all of it ------------------------------------------------------------------------------ */
 
 static int audit_header(struct audit *a, struct qimg_error *err)
 {

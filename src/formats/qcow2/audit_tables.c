@@ -92,8 +92,7 @@ static uint64_t file_size(const struct walk *w)
     return w->q->geometry.file_size;
 }
 
-/* --- bounds (2), (3) ---------------------------------------------------------------------------
- */
+/* --- bounds (2), (3) ------------------------------------------------------------------------ */
 
 /* Some file systems store what they can pack; new tables are holes. */
 #define PACKED_MOST 16u
@@ -140,8 +139,7 @@ static bool may_keep(struct walk *w, size_t count)
     return false;
 }
 
-/* --- places --------------------------------------------------------------------------------------
- */
+/* --- places --------------------------------------------------------------------------------- */
 
 static bool is_inside(const struct walk *w, struct qimg_range at)
 {
@@ -208,8 +206,7 @@ static const struct place *find_place(const struct walk *w, struct qimg_range at
     return NULL;
 }
 
-/* --- gathering -----------------------------------------------------------------------------------
- */
+/* --- gathering ------------------------------------------------------------------------------ */
 
 static int read_words(struct walk *w, uint64_t off, size_t count, uint64_t **out,
                       struct qimg_error *err)
@@ -353,8 +350,7 @@ static int gather(struct walk *w, struct qimg_error *err)
     return merge_tables(w, err);
 }
 
-/* --- entries -------------------------------------------------------------------------------------
- */
+/* --- entries -------------------------------------------------------------------------------- */
 
 static void add_capped(uint64_t *sum, uint64_t more, uint64_t times)
 {

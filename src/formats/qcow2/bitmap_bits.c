@@ -120,8 +120,7 @@ int bitmap_bits_load(const struct qcow2 *q, const struct qcow2_bitmap *b, struct
     return 0;
 }
 
-/* --- content -----------------------------------------------------------------------------------
- */
+/* --- content -------------------------------------------------------------------------------- */
 
 static uint64_t piece_bits(const struct bitmap_bits *bits)
 {
@@ -231,8 +230,7 @@ bool bitmap_bits_changed(const struct bitmap_bits *bits)
     return bits->piece_count != bits->word_count;
 }
 
-/* --- merging and resizing ------------------------------------------------------------------------
- */
+/* --- merging and resizing ------------------------------------------------------------------- */
 
 static bool bit_is_set(const uint8_t *bytes, uint64_t bit)
 {

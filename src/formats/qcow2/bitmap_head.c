@@ -43,8 +43,7 @@ static int failed(int rc, struct qimg_error *err)
     return qimg_fail_errno(err, -rc, "Failed to update bitmap extension");
 }
 
-/* --- sector 0 says it all ----------------------------------------------------------------------
- */
+/* --- sector 0 says it all ------------------------------------------------------------------- */
 
 static int flip(struct bitmap_edit *edit, struct qcow2_head *head, struct qimg_error *err)
 {
@@ -59,8 +58,7 @@ static int flip(struct bitmap_edit *edit, struct qcow2_head *head, struct qimg_e
     return 0;
 }
 
-/* --- behind sector 0 -----------------------------------------------------------------------------
- */
+/* --- behind sector 0 ------------------------------------------------------------------------ */
 
 /* Durable before the next header sector is written. */
 static int write_behind(struct qcow2 *q, uint64_t off, const void *buf, size_t len)

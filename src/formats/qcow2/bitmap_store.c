@@ -17,8 +17,7 @@
 #include "meta.h"
 #include "shadow.h"
 
-/* --- the list ----------------------------------------------------------------------------------
- */
+/* --- the list ------------------------------------------------------------------------------- */
 
 static int copy_item(struct bitmap_edit *edit, const struct qcow2_bitmap *from)
 {
@@ -75,8 +74,7 @@ int bitmap_edit_load(struct bitmap_edit *edit, size_t i, struct qimg_error *err)
     return bitmap_bits_load(edit->q, b, &b->bits, err);
 }
 
-/* --- what is not needed any more -----------------------------------------------------------------
- */
+/* --- what is not needed any more ------------------------------------------------------------ */
 
 static int drop(struct bitmap_edit *edit, uint64_t host_off, uint64_t len)
 {
@@ -116,8 +114,7 @@ int bitmap_edit_remove(struct bitmap_edit *edit, size_t i, struct qimg_error *er
     return 0;
 }
 
-/* --- storing -------------------------------------------------------------------------------------
- */
+/* --- storing -------------------------------------------------------------------------------- */
 
 static int take(const struct bitmap_edit *edit, const struct bitmap_space *space, uint64_t len,
                 uint64_t *host_off)
@@ -264,8 +261,7 @@ int bitmap_edit_store(struct bitmap_edit *edit, const struct bitmap_space *space
     return rc < 0 ? qimg_fail_errno(err, -rc, "Failed to update bitmap extension") : 0;
 }
 
-/* --- spaces
- * ---------------------------------------------------------------------------------------- */
+/* --- spaces --------------------------------------------------------------------------------- */
 
 static int meta_alloc(void *user, uint64_t count, uint64_t *host_off)
 {
@@ -311,8 +307,7 @@ struct bitmap_space bitmap_space_of_shadow(struct shadow *s)
     };
 }
 
-/* --- the open image
- * --------------------------------------------------------------------------------- */
+/* --- the open image ------------------------------------------------------------------------- */
 
 void bitmap_edit_adopt(struct bitmap_edit *edit)
 {

@@ -65,8 +65,7 @@ static int check_storable(const struct bitmap_edit *edit, const char *name,
     return check_room(edit, name, err);
 }
 
-/* --- steps ---------------------------------------------------------------------------------------
- */
+/* --- steps ---------------------------------------------------------------------------------- */
 
 static int add(struct bitmap_edit *edit, const struct bitmap_step *step, const char *shown,
                struct qimg_error *err)
@@ -180,8 +179,7 @@ static int do_step(struct bitmap_edit *edit, const struct bitmap_step *step, con
     }
 }
 
-/* --- the request --------------------------------------------------------------------------------
- */
+/* --- the request ---------------------------------------------------------------------------- */
 
 static int do_steps(struct bitmap_edit *edit, struct bitmap_request *request,
                     struct qimg_error *err)

@@ -66,8 +66,7 @@ static int mark(struct qcow2 *q, bool in_use)
     return io_sync(q->image.file); /* before the first byte of the guest's */
 }
 
-/* --- begin --------------------------------------------------------------------------------------
- */
+/* --- begin ---------------------------------------------------------------------------------- */
 
 static void forget(struct qcow2 *q)
 {
@@ -114,8 +113,7 @@ int qcow2_bitmaps_begin_writing(struct qcow2 *q, struct qimg_error *err)
     return 0;
 }
 
-/* --- between ------------------------------------------------------------------------------------
- */
+/* --- between -------------------------------------------------------------------------------- */
 
 /* The disk may have another size than when writing began. */
 static int record(struct bitmap_bits *bits, struct qimg_range range, uint64_t size)
@@ -133,8 +131,7 @@ void qcow2_bitmaps_record(struct qcow2 *q, struct qimg_range range)
     }
 }
 
-/* --- end ----------------------------------------------------------------------------------------
- */
+/* --- end ------------------------------------------------------------------------------------ */
 
 /* Those that missed something stay marked, and keep what they had on disk; the others are as long
  * as the disk is now. */
@@ -215,8 +212,7 @@ int qcow2_bitmaps_store(struct qcow2 *q, struct qimg_error *err)
     return rc;
 }
 
-/* --- another size of the disk
- * ---------------------------------------------------------------------- */
+/* --- another size of the disk --------------------------------------------------------------- */
 
 static int resize_one(struct bitmap_edit *edit, size_t i, uint64_t size, struct qimg_error *err)
 {

@@ -25,8 +25,7 @@ static const struct {
 #undef PROBLEM_ROW
 };
 
-/* --- telling
- * -------------------------------------------------------------------------------------- */
+/* --- telling -------------------------------------------------------------------------------- */
 
 static void tell(const struct check *c, const struct found *f)
 {
@@ -91,8 +90,7 @@ void check_report(struct check *c, enum problem problem, struct place place, boo
     tell(c, &f);
 }
 
-/* --- refcounts
- * ------------------------------------------------------------------------------------ */
+/* --- refcounts ------------------------------------------------------------------------------ */
 
 /* What refers to what before anything is mended: so that no table is written that is also the
  * guest's data. Counts what was looked at, and the refcount blocks. */
@@ -254,8 +252,7 @@ static int check_refcounts(struct check *c)
     return 0;
 }
 
-/* --- the snapshot table
- * ---------------------------------------------------------------------------- */
+/* --- the snapshot table --------------------------------------------------------------------- */
 
 /* The new table is placed by a rebuild: so it is counted and linked by the same header write. */
 static int rewrite_snapshots(struct check *c, struct qimg_error *err)
@@ -294,8 +291,7 @@ static int fix_snapshots(struct check *c, struct qimg_check_result *res)
     return 0;
 }
 
-/* --- all
- * -------------------------------------------------------------------------------------------- */
+/* --- all ------------------------------------------------------------------------------------ */
 
 static void add_result(struct qimg_check_result *to, const struct qimg_check_result *more)
 {
@@ -396,8 +392,7 @@ int qcow2_check(struct image *image, const struct check_request *request,
     return request->fix == QIMG_CHECK_FIX_NONE ? 0 : reload(q, err);
 }
 
-/* --- dirty images
- * ------------------------------------------------------------------------------------ */
+/* --- dirty images --------------------------------------------------------------------------- */
 
 static void pass_on(void *user, const struct qimg_check_finding *finding)
 {

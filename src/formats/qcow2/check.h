@@ -26,11 +26,11 @@
 #include <inttypes.h>
 
 #include "check_census.h"
-#include "pieces.h"
 #include "check_request.h"
 #include "counts.h"
 #include "io.h"
 #include "mender.h"
+#include "pieces.h"
 #include "problems.h"
 #include "qcow2.h"
 
@@ -240,8 +240,7 @@ uint64_t check_hot_visit(struct check *c, uint64_t table_off);
 /* mem holds what counts can say. */
 MUST_CHECK int check_hot_clip(struct check *c);
 
-/* --- check_tables.c: telling -------------------------------------------------------------------
- */
+/* --- check_tables.c: telling ---------------------------------------------------------------- */
 
 /* Tells, and mends, in QEMU's order, what check_look() heard. */
 MUST_CHECK int check_tell(struct check *c);
@@ -268,8 +267,7 @@ bool check_bitmap_word_is_sound(const struct check *c, uint64_t word);
 /* Gives found[] their guest ranges: what of the active state lies in clusters that they name. */
 MUST_CHECK int check_explain(struct check *c);
 
-/* --- check_walk.c: tables, read ahead -----------------------------------------------------------
- */
+/* --- check_walk.c: tables, read ahead ------------------------------------------------------- */
 
 /* What is done with the words of a table. */
 struct word_walk {
@@ -317,13 +315,11 @@ void table_walk_release(struct table_walk *w);
 /* All words of the active L1 table that lead anywhere; releases @w. */
 MUST_CHECK int check_walk_active(struct check *c, struct table_walk *w);
 
-/* --- check_entries.c: one L2 table ---------------------------------------------------------------
- */
+/* --- check_entries.c: one L2 table ---------------------------------------------------------- */
 
 int check_l2_table(struct check *c, struct walked_table *table);
 
-/* --- check_refcounts.c: what the disk says -------------------------------------------------------
- */
+/* --- check_refcounts.c: what the disk says -------------------------------------------------- */
 
 /* Loads the refcount table and all blocks into disk. */
 MUST_CHECK int check_load_counts(struct check *c);
@@ -347,13 +343,11 @@ static inline uint64_t check_counts_of_block(const struct check *c)
     return qcow2_cluster_size(c->q) * 8 >> c->q->header.refcount_order;
 }
 
-/* --- check_copied.c
- * ------------------------------------------------------------------------------- */
+/* --- check_copied.c ------------------------------------------------------------------------- */
 
 MUST_CHECK int check_copied(struct check *c);
 
-/* --- check_snapshots.c -------------------------------------------------------------------------
- */
+/* --- check_snapshots.c ---------------------------------------------------------------------- */
 
 /* Reads the table, tolerating under fix_errors what can be cut off. */
 MUST_CHECK int check_read_snapshots(struct check *c);
@@ -363,8 +357,7 @@ MUST_CHECK int check_encode_snapshots(const struct check *c, uint8_t **out, uint
 
 void check_snapshots_release(struct check_snapshot_vec *snapshots);
 
-/* --- repair.c
- * ------------------------------------------------------------------------------------- */
+/* --- repair.c ------------------------------------------------------------------------------- */
 
 enum repair_kind { REPAIR_L1, REPAIR_L2 };
 

@@ -41,8 +41,7 @@ static struct place place_of(const struct scan *s, uint64_t i)
     return place;
 }
 
-/* --- mending one entry --------------------------------------------------------------------------
- */
+/* --- mending one entry ---------------------------------------------------------------------- */
 
 static int replace(struct scan *s, uint64_t i, struct qcow2_l2_entry entry)
 {
@@ -93,8 +92,7 @@ static struct qcow2_l2_entry plain_zeros(const struct scan *s, uint64_t i)
     return (struct qcow2_l2_entry){ extended ? 0 : QCOW2_ZERO, extended ? zeros : 0 };
 }
 
-/* --- kinds of entries
- * ----------------------------------------------------------------------------- */
+/* --- kinds of entries ----------------------------------------------------------------------- */
 
 static int scan_packed(struct scan *s, uint64_t i, uint64_t word)
 {
@@ -231,8 +229,7 @@ static int scan_entry(struct scan *s, uint64_t i)
     return 0;
 }
 
-/* --- runs ---------------------------------------------------------------------------------------
- */
+/* --- runs ----------------------------------------------------------------------------------- */
 
 /* Healthy from its bits alone: data (or reserved zeros) in a cluster inside the file. */
 static bool is_plain(const struct check *c, uint64_t word)

@@ -71,8 +71,7 @@ void check_hot_refer(struct check *c, uint64_t first, uint64_t n, struct place p
     }
 }
 
-/* --- tables -------------------------------------------------------------------------------------
- */
+/* --- tables --------------------------------------------------------------------------------- */
 
 static uint64_t wants_quiet(struct check *c, uint64_t l2_off)
 {

@@ -12,8 +12,7 @@
 #include "checked.h"
 #include "cleanup.h"
 
-/* --- tables of words ----------------------------------------------------------------------------
- */
+/* --- tables of words ------------------------------------------------------------------------ */
 
 static int note_unread(struct check *c, void *arg, struct qimg_range bytes, int rc)
 {
@@ -88,8 +87,7 @@ static int look_at_tables(struct check *c, const struct tables *t, const struct 
     return 0;
 }
 
-/* --- L1 -----------------------------------------------------------------------------------------
- */
+/* --- L1 ------------------------------------------------------------------------------------- */
 
 /* Does the table at @off, which is new to the census, read as zeros without being read? */
 static bool is_in_hole(struct check *c, uint64_t off)
@@ -151,8 +149,7 @@ static int look_at_l1(struct check *c, const struct tables *active, const struct
     return look_at_tables(c, snapshots, &l1_words);
 }
 
-/* --- bitmaps ------------------------------------------------------------------------------------
- */
+/* --- bitmaps -------------------------------------------------------------------------------- */
 
 static int look_at_bitmap_word(struct check *c, void *arg, uint64_t at, uint64_t word)
 {
@@ -187,8 +184,7 @@ static int look_at_bitmaps(struct check *c)
     return 0;
 }
 
-/* --- L2 -----------------------------------------------------------------------------------------
- */
+/* --- L2 ------------------------------------------------------------------------------------- */
 
 static uint64_t wants_all(struct check *c, uint64_t l2_off)
 {
@@ -239,8 +235,7 @@ static int look_at_all_l2(struct check *c)
     return rc;
 }
 
-/* --- what is loud ------------------------------------------------------------------------------
- */
+/* --- what is loud --------------------------------------------------------------------------- */
 
 bool check_is_loud(const struct check *c, uint64_t word)
 {
@@ -289,8 +284,7 @@ static int mark_pages(struct check *c, const struct tables *active, const struct
     return 0;
 }
 
-/* --- all ----------------------------------------------------------------------------------------
- */
+/* --- all ------------------------------------------------------------------------------------ */
 
 static int look_at_rest(struct check *c)
 {

@@ -42,8 +42,7 @@ void check_put_count(uint8_t *block, unsigned order, uint64_t index, uint64_t va
     }
 }
 
-/* --- loading
- * -------------------------------------------------------------------------------------- */
+/* --- loading -------------------------------------------------------------------------------- */
 
 struct loading {
     struct check *c;
@@ -209,8 +208,7 @@ int check_load_counts(struct check *c)
     return load_blocks(c);
 }
 
-/* --- single counts
- * --------------------------------------------------------------------------------- */
+/* --- single counts -------------------------------------------------------------------------- */
 
 static int load_one_block(struct check *c, uint64_t off)
 {
@@ -248,8 +246,7 @@ int check_disk_count(struct check *c, uint64_t cluster, uint64_t *count)
     return 0;
 }
 
-/* --- the table
- * ---------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------ */
 
 /* Its counts are gone, and what it counted is counted anew. Where the file can be made to hold it,
  * as QEMU does, nothing else need change; otherwise all blocks are made anew. */
@@ -305,8 +302,7 @@ int check_blocks(struct check *c)
     return 0;
 }
 
-/* --- comparing
- * ---------------------------------------------------------------------------------------- */
+/* --- comparing ------------------------------------------------------------------------------ */
 
 struct comparing {
     struct check *c;

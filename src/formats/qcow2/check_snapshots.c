@@ -194,8 +194,7 @@ int check_read_snapshots(struct check *c)
     return 0;
 }
 
-/* --- writing
- * ---------------------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------------------------- */
 
 static uint64_t encoded_len(const struct check_snapshot *s)
 {

@@ -10,8 +10,7 @@
 #include "checked.h"
 #include "cleanup.h"
 
-/* --- counting ------------------------------------------------------------------------------------
- */
+/* --- counting ------------------------------------------------------------------------------- */
 
 /* A file never gets longer than this by itself: all of it and all snapshots written once, and
  * metadata. What points farther was never written there. */
@@ -112,8 +111,7 @@ int check_refer(struct check *c, struct qimg_range bytes, struct place place)
     return check_refer_clusters(c, first, last - first + 1, place);
 }
 
-/* --- L1
- * ------------------------------------------------------------------------------------------- */
+/* --- L1 ------------------------------------------------------------------------------------- */
 
 static struct place place_of_l1(const struct check *c, uint64_t l1_index, bool active)
 {
@@ -268,8 +266,7 @@ static int tell_l1(struct check *c, uint64_t off, uint32_t count, bool active)
     return rc;
 }
 
-/* --- snapshots
- * -------------------------------------------------------------------------------------- */
+/* --- snapshots ------------------------------------------------------------------------------ */
 
 static int tell_snapshot(struct check *c, const struct check_snapshot *s, uint64_t off)
 {

@@ -60,8 +60,7 @@ int meta_barrier(struct qcow2 *q, enum meta_site site)
     return rc < 0 ? meta_fail(q, rc) : 0;
 }
 
-/* --- the header sector -------------------------------------------------------------------------
- */
+/* --- the header sector ---------------------------------------------------------------------- */
 
 /* Writes sector 0: @header, and behind its fields what @rest has (NULL: what stands there). */
 static int write_sector(struct qcow2 *q, const struct qcow2_header *header, const uint8_t *rest)
@@ -154,8 +153,7 @@ const char *meta_corruption(const struct qcow2 *q)
     return q->meta && q->meta->corruption[0] ? q->meta->corruption : NULL;
 }
 
-/* --- flush
- * ---------------------------------------------------------------------------------------- */
+/* --- flush ---------------------------------------------------------------------------------- */
 
 static int flush_epoch(struct qcow2 *q)
 {
@@ -220,8 +218,7 @@ int meta_make_room(struct qcow2 *q, struct qimg_error *err)
     return m->dirty.count * m->page_size > META_BUDGET ? meta_flush(q, err) : 0;
 }
 
-/* --- open and close
- * -------------------------------------------------------------------------------- */
+/* --- open and close ------------------------------------------------------------------------- */
 
 /* L1 as long as the header says; invariant (3) of struct qcow2 makes the rest zeros. */
 static int complete_l1(struct qcow2 *q)

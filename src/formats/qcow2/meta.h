@@ -79,8 +79,7 @@ MUST_CHECK int meta_settle(struct qcow2 *q, struct qimg_error *err);
 /* At the beginning of an operation: flushes where too much is dirty. */
 MUST_CHECK int meta_make_room(struct qcow2 *q, struct qimg_error *err);
 
-/* --- pages --------------------------------------------------------------------------------------
- */
+/* --- pages ---------------------------------------------------------------------------------- */
 
 /* Class of a change. A page that is dirty already keeps the lower of both. */
 enum meta_class {
@@ -126,8 +125,7 @@ void header_changed_with(struct qcow2 *q, const uint8_t sector[QCOW2_SECTOR]);
 /* Somebody else, behind a flush, made sector 0 say what q->header says. */
 void meta_header_written(struct qcow2 *q);
 
-/* --- counts and clusters ------------------------------------------------------------------------
- */
+/* --- counts and clusters -------------------------------------------------------------------- */
 
 /* A run of whole clusters, as bytes of the image file. */
 static inline struct qimg_range clusters_of(const struct qcow2 *q, struct qimg_range bytes)
@@ -172,8 +170,7 @@ MUST_CHECK int clusters_unref(struct qcow2 *q, struct qimg_range clusters, enum 
  * lies beyond the former end of the file? */
 bool clusters_fresh(const struct qcow2 *q, uint64_t host_off);
 
-/* --- mapping tables
- * ------------------------------------------------------------------------------- */
+/* --- mapping tables ------------------------------------------------------------------------- */
 
 /* The L2 entry for @guest_off; all zeros where there is no table. */
 MUST_CHECK int l2_entry_get(struct qcow2 *q, uint64_t guest_off, struct qcow2_l2_entry *out);
@@ -191,8 +188,7 @@ MUST_CHECK int l1_grow(struct qcow2 *q, uint64_t count);
 /* Drops one reference to what @entry points at (data, reserved zeros, packed sectors). */
 MUST_CHECK int l2_entry_unref(struct qcow2 *q, struct qcow2_l2_entry entry, enum release how);
 
-/* --- overlap
- * -------------------------------------------------------------------------------------- */
+/* --- overlap -------------------------------------------------------------------------------- */
 
 /* Notes that these clusters are (or are no more) metadata of @kind. */
 MUST_CHECK int overlap_note(struct qcow2 *q, struct qimg_range clusters, enum meta_kind kind);
@@ -209,8 +205,7 @@ int meta_mark_corrupt(struct qcow2 *q, const char *why);
 /* QEMU's "Marking image as corrupt: ..." line of the event, or NULL. */
 const char *meta_corruption(const struct qcow2 *q);
 
-/* --- persistent bitmaps (bitmap_write.c) -------------------------------------------------------
- */
+/* --- persistent bitmaps (bitmap_write.c) ---------------------------------------------------- */
 
 /* First guest write: marks them in use, durable on return. */
 MUST_CHECK int qcow2_bitmaps_begin_writing(struct qcow2 *q, struct qimg_error *err);

@@ -201,8 +201,7 @@ int meta_new_bytes(struct qcow2 *q, uint64_t host_off, const void *buf, size_t l
     return io_write_exact(q->image.file, host_off, buf, len);
 }
 
-/* --- writing -------------------------------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------------------------- */
 
 bool pages_dirty(const struct meta *m, enum meta_class class)
 {

@@ -281,8 +281,7 @@ static int repair_dirty(struct qcow2 *q, const struct image_open_options *option
     return qcow2_snapshots_load(q, err);
 }
 
-/* --- open --------------------------------------------------------------------------------------
- */
+/* --- open ----------------------------------------------------------------------------------- */
 
 /* What check reports and repair mends does not keep an image from being opened for it. */
 static int check_header(const struct qcow2 *q, uint64_t file_size, struct qimg_error *err)

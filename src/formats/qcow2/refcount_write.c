@@ -17,8 +17,7 @@
 #include "cleanup.h"
 #include "meta_internal.h"
 
-/* --- one count ---------------------------------------------------------------------------------
- */
+/* --- one count ------------------------------------------------------------------------------ */
 
 static void count_put(uint8_t *block, unsigned order, uint64_t index, uint64_t value)
 {
@@ -154,8 +153,7 @@ int refcount_lower(struct qcow2 *q, uint64_t cluster, uint64_t *left)
     return 0;
 }
 
-/* --- searching
- * ------------------------------------------------------------------------------------ */
+/* --- searching ------------------------------------------------------------------------------ */
 
 /* In one page: the first index in [from, end) whose count is (not) 0, or @end. */
 static uint64_t find_in_page(const uint8_t *page, unsigned order, uint64_t from, uint64_t end,
@@ -200,8 +198,7 @@ int refcount_find(struct qcow2 *q, uint64_t from, uint64_t end, bool used, uint6
     return 0;
 }
 
-/* --- blocks
- * ---------------------------------------------------------------------------------------- */
+/* --- blocks --------------------------------------------------------------------------------- */
 
 static int reftable_entry_set(struct qcow2 *q, uint64_t index, uint64_t off)
 {
@@ -295,8 +292,7 @@ bool refblocks_exist(const struct qcow2 *q, uint64_t cluster, uint64_t count)
     return true;
 }
 
-/* --- a longer table
- * ----------------------------------------------------------------------------------- */
+/* --- a longer table ------------------------------------------------------------------------- */
 
 /* A longer table and the blocks that describe where it lies. */
 struct growth {

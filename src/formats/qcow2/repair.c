@@ -16,8 +16,7 @@
 
 #define PAGE (4 * KiB)
 
-/* --- overlaps ------------------------------------------------------------------------------------
- */
+/* --- overlaps ------------------------------------------------------------------------------- */
 
 /* A range that no table can have is left out. */
 static int add_range(struct span_vec *ranges, struct qimg_range range)
@@ -131,8 +130,7 @@ static bool overlaps(struct check *c, struct qimg_range bytes, enum repair_kind 
     return kind == REPAIR_L1 ? meets_l2(c, whole) : pieces_meet(&c->l1_pieces, whole);
 }
 
-/* --- entries
- * -------------------------------------------------------------------------------------- */
+/* --- entries -------------------------------------------------------------------------------- */
 
 /* Every reference to a table's cluster must be a link to that table. */
 static bool is_only_table(struct check *c, uint64_t cluster, enum repair_kind kind)
@@ -169,8 +167,7 @@ int repair_entry(struct check *c, uint64_t entry_off, const void *bytes, size_t 
     return mender_stage(&c->mender, entry_off, bytes, len);
 }
 
-/* --- the header
- * ------------------------------------------------------------------------------------- */
+/* --- the header ----------------------------------------------------------------------------- */
 
 int repair_header(struct check *c, unsigned off, const void *bytes, size_t len)
 {
@@ -198,8 +195,7 @@ int repair_mark_clean(struct check *c)
     return 0;
 }
 
-/* --- counts in place
- * -------------------------------------------------------------------------------- */
+/* --- counts in place ------------------------------------------------------------------------ */
 
 static int stage_changed(struct check *c, uint64_t off, const uint8_t *old, const uint8_t *new)
 {
@@ -247,8 +243,7 @@ int repair_counts(struct check *c, bool raised)
     return mender_flush(&c->mender);
 }
 
-/* --- rebuilding
- * ----------------------------------------------------------------------------------------- */
+/* --- rebuilding ----------------------------------------------------------------------------- */
 
 struct rebuild {
     struct check *c;

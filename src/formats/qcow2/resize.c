@@ -39,8 +39,7 @@ static struct io_file *data_file(const struct resizing *z)
     return z->q->image.data_file ? z->q->image.data_file : z->q->image.file;
 }
 
-/* --- what goes ---------------------------------------------------------------------------------
- */
+/* --- what goes ------------------------------------------------------------------------------ */
 
 static int drop_whole_table(struct resizing *z, uint64_t index)
 {
@@ -90,8 +89,7 @@ static int drop_from(struct resizing *z, uint64_t cut)
     return 0;
 }
 
-/* --- the cluster in which the smaller size ends --------------------------------------------------
- */
+/* --- the cluster in which the smaller size ends --------------------------------------------- */
 
 /* The whole cluster anew: what the guest reads up to @end, then zeros. */
 static int rewrite_cluster(struct resizing *z, uint64_t entry, uint64_t end)
@@ -176,8 +174,7 @@ static int zero_tail(struct resizing *z)
     return io_sync(data_file(z));
 }
 
-/* --- what is new -------------------------------------------------------------------------------
- */
+/* --- what is new ---------------------------------------------------------------------------- */
 
 /* Storage for host bytes that are new to the file. */
 static int reserve(struct resizing *z, struct qimg_range host)
@@ -276,8 +273,7 @@ static int shrink_data_file(struct resizing *z)
     return st.size > z->new ? io_truncate(file, z->new) : 0;
 }
 
-/* --- bitmaps -----------------------------------------------------------------------------------
- */
+/* --- bitmaps -------------------------------------------------------------------------------- */
 
 /* Bitmaps of the new size; sector 0 tells where they are. */
 static int resize_bitmaps(struct resizing *z)
@@ -304,8 +300,7 @@ static int resize_bitmaps(struct resizing *z)
     return 0;
 }
 
-/* --- all of it ---------------------------------------------------------------------------------
- */
+/* --- all of it ------------------------------------------------------------------------------ */
 
 static uint64_t l1_needed(const struct resizing *z)
 {

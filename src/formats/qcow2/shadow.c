@@ -21,8 +21,7 @@ static uint64_t to_clusters(const struct shadow *s, uint64_t bytes)
     return div_up(bytes, qcow2_cluster_size(s->q));
 }
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* --- life ----------------------------------------------------------------------------------- */
 
 static int place_block(void *user, uint64_t *host_off)
 {
@@ -80,8 +79,7 @@ void shadow_end(struct shadow *s)
     s->buffer = NULL;
 }
 
-/* --- space -------------------------------------------------------------------------------------
- */
+/* --- space ---------------------------------------------------------------------------------- */
 
 /* The old state's counts, to look for free clusters in. */
 static int load_old(struct shadow *s)
@@ -178,8 +176,7 @@ static int count_taken(struct shadow *s)
     return 0;
 }
 
-/* --- references --------------------------------------------------------------------------------
- */
+/* --- references ----------------------------------------------------------------------------- */
 
 static struct qimg_range touched(const struct shadow *s, struct qimg_range bytes)
 {
@@ -242,8 +239,7 @@ int shadow_count(struct shadow *s, uint64_t host_off, uint64_t *out)
     return shadow_counts_get(&s->counts, host_off >> s->q->header.cluster_bits, out);
 }
 
-/* --- bytes -------------------------------------------------------------------------------------
- */
+/* --- bytes ---------------------------------------------------------------------------------- */
 
 static int write_bytes_at(struct shadow *s, uint64_t host_off, const void *buf, size_t len)
 {
@@ -285,8 +281,7 @@ int shadow_table(struct shadow *s, const void *bytes, size_t len, uint64_t *host
     return shadow_put(s, *host_off, copy, padded);
 }
 
-/* --- refcount structures -----------------------------------------------------------------------
- */
+/* --- refcount structures -------------------------------------------------------------------- */
 
 static bool refcounts_change(const struct shadow *s)
 {
@@ -406,8 +401,7 @@ static int build_refcounts(struct shadow *s)
     return shadow_counts_flush(&s->counts);
 }
 
-/* --- the flip ----------------------------------------------------------------------------------
- */
+/* --- the flip ------------------------------------------------------------------------------- */
 
 /* The header's own bytes of sector 0; what stands behind them is left, or replaced by @sector. */
 static int encode_sector(const struct qcow2 *q, const struct qcow2_header *header,
@@ -436,8 +430,7 @@ int qcow2_flip_header(struct qcow2 *q, const struct qcow2_header *header, const 
     return io_sync(q->image.file);
 }
 
-/* --- afterwards --------------------------------------------------------------------------------
- */
+/* --- afterwards ----------------------------------------------------------------------------- */
 
 static int punch_released(struct shadow *s, uint64_t end)
 {

@@ -32,8 +32,7 @@
 
 #define SHADOW_BUDGET (16 * MiB)
 
-/* --- counts (shadow_counts.c) ------------------------------------------------------------------
- */
+/* --- counts (shadow_counts.c) --------------------------------------------------------------- */
 
 struct shadow_block {
     uint64_t off;   /* where its counts stand; 0 = nowhere, they are all 0 */
@@ -80,8 +79,7 @@ MUST_CHECK int shadow_counts_end(struct shadow_counts *c, uint64_t *out);
 /* Writes the dirty blocks, all of which are placed. */
 MUST_CHECK int shadow_counts_flush(struct shadow_counts *c);
 
-/* --- the shadow --------------------------------------------------------------------------------
- */
+/* --- the shadow ----------------------------------------------------------------------------- */
 
 DEFINE_VEC(range_vec, struct qimg_range)
 

@@ -36,8 +36,7 @@ void shadow_counts_release(struct shadow_counts *c)
     c->count = c->room = c->loaded = 0;
 }
 
-/* --- the table ---------------------------------------------------------------------------------
- */
+/* --- the table ------------------------------------------------------------------------------ */
 
 static int reach(struct shadow_counts *c, uint64_t count)
 {
@@ -88,8 +87,7 @@ int shadow_counts_load(struct shadow_counts *c, const struct qcow2 *q)
     return 0;
 }
 
-/* --- blocks in memory --------------------------------------------------------------------------
- */
+/* --- blocks in memory ----------------------------------------------------------------------- */
 
 static int write_block(struct shadow_counts *c, struct shadow_block *b)
 {
@@ -154,8 +152,7 @@ int shadow_counts_flush(struct shadow_counts *c)
     return 0;
 }
 
-/* --- counts ------------------------------------------------------------------------------------
- */
+/* --- counts --------------------------------------------------------------------------------- */
 
 static uint64_t index_in_block(const struct shadow_counts *c, uint64_t cluster)
 {

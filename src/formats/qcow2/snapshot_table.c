@@ -25,8 +25,7 @@ static uint64_t entry_len(struct lengths l)
     return QCOW2_SNAPSHOT_BYTES + (uint64_t)l.extra + l.id + l.name;
 }
 
-/* --- reading -----------------------------------------------------------------------------------
- */
+/* --- reading -------------------------------------------------------------------------------- */
 
 /* Bytes of the table at @off, as many as are there; the table's length is known only at its end. */
 static int read_more(const struct qcow2 *q, struct snapshot_table *t, size_t *have, uint64_t need)
@@ -75,8 +74,7 @@ void snapshot_table_release(struct snapshot_table *t)
     *t = (struct snapshot_table){ 0 };
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------------------------- */
 
 static void put_entry(struct writer *w, const struct qcow2_snapshot *s, struct reader more)
 {

@@ -32,8 +32,7 @@ static int refuse(int code, struct qimg_error *err)
     return qimg_fail(err, code, "%s", strerror(code));
 }
 
-/* --- create ------------------------------------------------------------------------------------
- */
+/* --- create --------------------------------------------------------------------------------- */
 
 /* One L2 table for both; *word is what both L1 tables say. */
 static int share_table(struct shadow *s, uint64_t *word, uint8_t *l2)
@@ -150,8 +149,7 @@ int qcow2_snapshot_create(struct image *image, const struct snapshot_request *re
     return shadow_finish(&s, rc, NULL, err);
 }
 
-/* --- apply -------------------------------------------------------------------------------------
- */
+/* --- apply ---------------------------------------------------------------------------------- */
 
 /* The active state takes up an L2 table of the snapshot: the table itself, or a copy of its own
  * where it has COPIED bits, which the snapshot may keep and the active state must not have. */
@@ -262,8 +260,7 @@ int qcow2_snapshot_apply(struct image *image, const char *id_or_name, struct qim
     return shadow_finish(&s, rc, "Failed to load snapshot", err);
 }
 
-/* --- delete ------------------------------------------------------------------------------------
- */
+/* --- delete --------------------------------------------------------------------------------- */
 
 /* Brings the COPIED bits of one active L2 table, and of its L1 word, in line with the counts. */
 static int settle_table(struct shadow *s, uint64_t *word, uint8_t *l2)

@@ -10,8 +10,7 @@
 #include "base_limits.h"
 #include "cleanup.h"
 
-/* --- L1 ----------------------------------------------------------------------------------------
- */
+/* --- L1 ------------------------------------------------------------------------------------- */
 
 int tree_l1_load(const struct qcow2 *q, uint64_t off, uint64_t count, struct tree_l1 *out)
 {
@@ -91,8 +90,7 @@ int tree_l2_read(const struct qcow2 *q, uint64_t l2_off, uint8_t *l2)
     return io_read_exact(q->image.file, l2_off, l2, qcow2_cluster_size(q), NULL);
 }
 
-/* --- entries -----------------------------------------------------------------------------------
- */
+/* --- entries -------------------------------------------------------------------------------- */
 
 struct tree_part tree_all(const struct qcow2 *q)
 {
@@ -183,8 +181,7 @@ int tree_unref(struct shadow *s, const uint8_t *l2, struct tree_part part)
     return change_refs(s, l2, part, shadow_unref);
 }
 
-/* --- COPIED ------------------------------------------------------------------------------------
- */
+/* --- COPIED --------------------------------------------------------------------------------- */
 
 int tree_drop(struct shadow *s, const struct tree_l1 *l1)
 {
@@ -245,8 +242,7 @@ int tree_fix_copied(struct shadow *s, uint8_t *l2)
     return changed;
 }
 
-/* --- editing -----------------------------------------------------------------------------------
- */
+/* --- editing -------------------------------------------------------------------------------- */
 
 int tree_edit_begin(struct tree_edit *e, struct shadow *s, struct tree_l1 *l1)
 {

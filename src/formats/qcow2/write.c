@@ -46,8 +46,7 @@ int view_cluster(struct qcow2 *q, uint64_t guest_off, struct cluster_view *out)
     return bad_entry(q, out);
 }
 
-/* --- plans under way ----------------------------------------------------------------------------
- */
+/* --- plans under way ------------------------------------------------------------------------ */
 
 void plan_add(struct qcow2 *q, struct write_plan *plan)
 {
@@ -80,8 +79,7 @@ uint64_t plans_free_until(const struct qcow2 *q, struct qimg_range clusters, boo
     return end;
 }
 
-/* --- one cluster
- * ---------------------------------------------------------------------------------- */
+/* --- one cluster ---------------------------------------------------------------------------- */
 
 /* The part of a cluster that is asked for, in bytes from its start: 0 <= begin < end <= size. */
 struct part {
@@ -169,8 +167,7 @@ static struct write_edge edge_of(uint64_t len, enum write_fill fill)
     return (struct write_edge){ len, fill };
 }
 
-/* --- begin --------------------------------------------------------------------------------------
- */
+/* --- begin ---------------------------------------------------------------------------------- */
 
 /* Clusters that a plan may take: the same treatment, one behind the other on the host. */
 struct run {
@@ -323,8 +320,7 @@ int qcow2_write_begin(struct image *image, struct qimg_range want, struct write_
     return 0;
 }
 
-/* --- commit
- * ---------------------------------------------------------------------------------------- */
+/* --- commit --------------------------------------------------------------------------------- */
 
 /* What the entry of the cluster at @v becomes when @plan's bytes are there. */
 static struct qcow2_l2_entry entry_after(const struct qcow2 *q, const struct cluster_view *v,

@@ -56,8 +56,7 @@ static enum action settle(struct change *c)
                                                                       : ACTION_ENTRY;
 }
 
-/* --- zero --------------------------------------------------------------------------------------
- */
+/* --- zero ----------------------------------------------------------------------------------- */
 
 static enum action zero_whole(const struct qcow2 *q, struct change *c, unsigned flags)
 {
@@ -128,8 +127,7 @@ static enum action zero_action(const struct qcow2 *q, struct change *c, unsigned
     return q->geometry.extended_l2 ? zero_subclusters(q, c) : zero_part(q, c);
 }
 
-/* --- discard -----------------------------------------------------------------------------------
- */
+/* --- discard -------------------------------------------------------------------------------- */
 
 static enum action discard_action(const struct qcow2 *q, struct change *c)
 {
@@ -142,8 +140,7 @@ static enum action discard_action(const struct qcow2 *q, struct change *c)
     return settle(c);
 }
 
-/* --- both --------------------------------------------------------------------------------------
- */
+/* --- both ----------------------------------------------------------------------------------- */
 
 static struct change change_of(const struct qcow2 *q, uint64_t guest_off, struct qimg_range want)
 {

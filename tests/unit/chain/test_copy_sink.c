@@ -93,8 +93,7 @@ static int finish(struct copy_job *job, struct copy_slot *slot, struct qimg_erro
 
 static const struct copy_ops ops = { plan, transform, finish };
 
-/* --- files --------------------------------------------------------------------------------------
- */
+/* --- files ---------------------------------------------------------------------------------- */
 
 static uint8_t guest[SIZE];
 
@@ -200,8 +199,7 @@ static int run_job(struct qimg_context *context, struct sink_job *t, struct qimg
     return rc;
 }
 
-/* --- cases --------------------------------------------------------------------------------------
- */
+/* --- cases ---------------------------------------------------------------------------------- */
 
 static const unsigned whole_clusters[] = { 4, 8, 4, 60, 0 };
 static const unsigned torn_clusters[] = { 1, 2, 3, 7, 5, 13, 0 };

@@ -125,8 +125,7 @@ Test(create, commas_are_doubled_and_a_raw_size_is_shown_as_given)
     sim_rig_free(rig);
 }
 
-/* --- the backing file ----------------------------------------------------------------------------
- */
+/* --- the backing file ----------------------------------------------------------------------- */
 
 Test(create, size_comes_from_the_backing_file_and_its_own_references_stay_closed)
 {
@@ -196,8 +195,7 @@ Test(create, the_backing_file_under_another_spelling_is_not_overwritten)
     (void)rmdir(where);
 }
 
-/* --- what failures leave
- * -------------------------------------------------------------------------- */
+/* --- what failures leave -------------------------------------------------------------------- */
 
 Test(create, a_failure_at_any_operation_leaves_nothing_or_an_older_file_empty)
 {

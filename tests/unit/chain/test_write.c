@@ -110,8 +110,7 @@ static void expect_consistent(struct io_engine *engine, const char *what, uint32
     cr_assert_eq(verdict.corruptions, 0u, "%s, seed %u: %s", what, seed, verdict.first);
 }
 
-/* --- random changes ------------------------------------------------------------------------------
- */
+/* --- random changes ------------------------------------------------------------------------- */
 
 enum op { OP_WRITE, OP_ZERO, OP_UNMAP, OP_DISCARD, OP_FLUSH, OP_READ };
 
@@ -212,8 +211,7 @@ Test(write, random_changes_over_a_chain_read_as_the_model_says)
             cr_assert_gt(run_random(&layouts[i], seed, 60), 8u, "%s", layouts[i].name);
 }
 
-/* --- crashes -------------------------------------------------------------------------------------
- */
+/* --- crashes -------------------------------------------------------------------------------- */
 
 /* For each sector the values that it may have: bit @fill. */
 static uint8_t allowed[SECTORS][32];
@@ -314,8 +312,7 @@ Test(write, after_a_crash_each_sector_is_old_or_new_and_the_image_consistent)
         cr_assert_gt(cut_everywhere(&layouts[i], 7 + (uint32_t)i, 11), 0u, "%s", layouts[i].name);
 }
 
-/* --- failures ------------------------------------------------------------------------------------
- */
+/* --- failures ------------------------------------------------------------------------------- */
 
 Test(write, a_full_disk_is_told_and_the_image_stays_in_use)
 {
@@ -376,8 +373,7 @@ Test(write, any_operation_may_fail)
     }
 }
 
-/* --- many at once --------------------------------------------------------------------------------
- */
+/* --- many at once --------------------------------------------------------------------------- */
 
 static void wait_all(struct qimg_queue *queue, unsigned count)
 {

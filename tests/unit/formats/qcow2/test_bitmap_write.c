@@ -77,8 +77,7 @@ Test(qcow2_bitmap_write, without_writes_the_file_is_the_same_afterwards)
     io_engine_free(engine);
 }
 
-/* --- crashes -----------------------------------------------------------------------------------
- */
+/* --- crashes -------------------------------------------------------------------------------- */
 
 struct session {
     char *new;
@@ -179,8 +178,7 @@ Test(qcow2_bitmap_write, after_a_crash_a_bitmap_is_complete_or_in_use)
     }
 }
 
-/* --- what keeps the guest from writing ----------------------------------------------------------
- */
+/* --- what keeps the guest from writing ------------------------------------------------------ */
 
 Test(qcow2_bitmap_write, an_enabled_bitmap_that_cannot_be_read_refuses_writers)
 {
@@ -214,8 +212,7 @@ Test(qcow2_bitmap_write, inconsistent_bitmaps_do_not_hinder_writers)
     io_engine_free(engine);
 }
 
-/* --- resizing ------------------------------------------------------------------------------------
- */
+/* --- resizing ------------------------------------------------------------------------------- */
 
 static int resize(struct io_engine *engine, void *user)
 {

@@ -66,8 +66,7 @@ static struct io_engine *new_engine(void)
     return engine;
 }
 
-/* --- lengths ------------------------------------------------------------------------------------
- */
+/* --- lengths -------------------------------------------------------------------------------- */
 
 Test(qcow2_create, files_are_as_long_as_qemus)
 {
@@ -106,8 +105,7 @@ Test(qcow2_create, files_are_as_long_as_qemus)
     }
 }
 
-/* --- counts and maps ----------------------------------------------------------------------------
- */
+/* --- counts and maps ------------------------------------------------------------------------ */
 
 /* Count of cluster @index, 0 where no block covers it. */
 static uint64_t count_of(struct io_engine *engine, const struct qcow2 *q, uint64_t index)
@@ -192,8 +190,7 @@ Test(qcow2_create, every_cluster_is_counted_once_and_mapped_as_asked)
     }
 }
 
-/* --- header -------------------------------------------------------------------------------------
- */
+/* --- header --------------------------------------------------------------------------------- */
 
 Test(qcow2_create, the_header_says_what_was_asked_for)
 {
@@ -296,8 +293,7 @@ Test(qcow2_create, two_pebibytes_take_no_more_than_their_counts)
     io_engine_free(engine);
 }
 
-/* --- crashes ------------------------------------------------------------------------------------
- */
+/* --- crashes -------------------------------------------------------------------------------- */
 
 Test(qcow2_create, a_power_cut_leaves_a_whole_image_or_none)
 {

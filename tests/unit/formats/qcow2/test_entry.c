@@ -170,8 +170,7 @@ Test(qcow2_entry, words_equal_under_the_mask_decode_alike)
     }
 }
 
-/* --- packed ------------------------------------------------------------------------------------
- */
+/* --- packed --------------------------------------------------------------------------------- */
 
 static const struct {
     unsigned cluster_bits;
@@ -238,8 +237,7 @@ Test(qcow2_entry, a_packed_offset_above_bit_55_is_past_any_end)
     cr_expect_eq(c.fault, QCOW2_FAULT_PACKED_PAST_END);
 }
 
-/* --- extended L2 --------------------------------------------------------------------------------
- */
+/* --- extended L2 ---------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -278,8 +276,7 @@ Test(qcow2_entry, extended_words)
     }
 }
 
-/* --- there and back ------------------------------------------------------------------------------
- */
+/* --- there and back ------------------------------------------------------------------------- */
 
 Test(qcow2_entry, encodes_what_it_decoded)
 {

@@ -181,8 +181,7 @@ Test(qcow2_open, a_clean_image_is_opened_for_writing_without_a_write)
     image_close(image);
 }
 
-/* --- read errors -------------------------------------------------------------------------------
- */
+/* --- read errors ---------------------------------------------------------------------------- */
 
 Test(qcow2_open, a_file_that_fails_stays_with_the_caller)
 {

@@ -84,8 +84,7 @@ Test(qcow2_shadow, bytes_behind_what_is_counted_are_neither_cut_off_nor_used)
     io_engine_free(engine);
 }
 
-/* --- devices -----------------------------------------------------------------------------------
- */
+/* --- devices -------------------------------------------------------------------------------- */
 
 /* The file cannot grow: whoever writes behind its end makes it longer, which is looked at. */
 static struct image *on_device(struct image *image)

@@ -114,8 +114,7 @@ Test(qcow2_snapshot_write, a_crash_while_one_is_deleted_leaves_it_there_or_not)
     }
 }
 
-/* --- names, ids, refusals ------------------------------------------------------------------------
- */
+/* --- names, ids, refusals ------------------------------------------------------------------- */
 
 static const char *name_to_make;
 

@@ -193,8 +193,7 @@ Test(qcow2_zero, subclusters_are_zeroed_by_their_bits)
     expect_clean_end(&g, engine);
 }
 
-/* --- no memory ---------------------------------------------------------------------------------
- */
+/* --- no memory ------------------------------------------------------------------------------ */
 
 /* Of the next list whose items have this size; 0 = all get what they ask for. */
 static size_t no_room_for;

@@ -48,8 +48,7 @@ static const uint8_t *backing_of(const struct image *image)
     return image->backing_name ? backing_bytes : NULL;
 }
 
-/* --- images --------------------------------------------------------------------------------------
- */
+/* --- images --------------------------------------------------------------------------------- */
 
 static struct io_file *open_file(struct io_engine *engine, const char *name, bool writable)
 {
@@ -135,8 +134,7 @@ void verb_scribble(struct io_engine *engine, uint8_t fill)
     write_all(engine, fill, false);
 }
 
-/* --- running -------------------------------------------------------------------------------------
- */
+/* --- running -------------------------------------------------------------------------------- */
 
 int verb_run(struct io_engine *engine, verb_fn verb, struct qimg_error *err)
 {
@@ -190,8 +188,7 @@ int verb_resize(struct image *image, uint64_t size, enum preallocation mode, str
     return qcow2_admin_ops.resize(image, &request, err);
 }
 
-/* --- states --------------------------------------------------------------------------------------
- */
+/* --- states --------------------------------------------------------------------------------- */
 
 static uint64_t hash_of(struct image *image)
 {
@@ -238,8 +235,7 @@ void verb_expect_sound(struct io_engine *engine, const char *title, bool leaks)
         cr_expect_eq(v.leaks, 0, "%s: %u leaks: %s", title, v.leaks, v.first);
 }
 
-/* --- the promise ---------------------------------------------------------------------------------
- */
+/* --- the promise ---------------------------------------------------------------------------- */
 
 struct promise {
     const char *title, *old, *new;
