@@ -46,8 +46,8 @@ enum qimg_note_level {
 
 struct qimg_context_options {
     enum qimg_engine engine;
-    unsigned threads;          /* worker threads at most; 0 = one a processor */
-    uint64_t map_budget;       /* bytes for the merged map of each chain; 0 = 32 MiB */
+    unsigned threads;    /* worker threads at most; 0 = one a processor */
+    uint64_t map_budget; /* bytes for the merged map of each chain; 0 = 32 MiB */
     struct qimg_gate_options gate;
     void (*note)(void *user, enum qimg_note_level level, const char *text); /* any thread */
     void *note_user;
@@ -55,8 +55,8 @@ struct qimg_context_options {
 
 /* @options NULL = all defaults (strict policy). Strings in it are copied.
  * Returns 0, -ENOMEM, -EINVAL. */
-QIMG_API int qimg_context_new(const struct qimg_context_options *options,
-                              struct qimg_context **out, struct qimg_error *err);
+QIMG_API int qimg_context_new(const struct qimg_context_options *options, struct qimg_context **out,
+                              struct qimg_error *err);
 
 /* All images of it must be closed. NULL is fine. */
 QIMG_API void qimg_context_free(struct qimg_context *context);

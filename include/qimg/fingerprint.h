@@ -25,7 +25,7 @@ struct qimg_fingerprint {
     uint64_t file_len;    /* bytes */
     int64_t mtime_sec;    /* last change of the file, or of its data file if that is later */
     uint32_t mtime_nsec;
-    int64_t sealed_sec; /* when the record was made */
+    int64_t sealed_sec;                    /* when the record was made */
     uint8_t identity[QIMG_IDENTITY_BYTES]; /* of its mapping; of raw images, of samples */
     bool has_content;
     uint8_t content[QIMG_CONTENT_BYTES]; /* digest of all that is read from it, chain included */

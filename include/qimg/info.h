@@ -19,7 +19,7 @@ struct qimg_snapshot_info {
     int64_t date_sec;
     uint32_t date_nsec;
     uint64_t vm_clock_nsec;
-    uint64_t icount;      /* UINT64_MAX = none recorded */
+    uint64_t icount; /* UINT64_MAX = none recorded */
     uint64_t disk_size;
 };
 
@@ -55,7 +55,7 @@ struct qimg_qcow2_info {
     bool has_data_file, data_file_raw;
     char *data_file;
     enum qimg_encryption encryption;
-    struct qimg_luks_info *luks;  /* NULL unless LUKS and readable */
+    struct qimg_luks_info *luks; /* NULL unless LUKS and readable */
 };
 
 struct qimg_limits { /* 0 = not shown */
@@ -67,11 +67,11 @@ struct qimg_limits { /* 0 = not shown */
 /* One node: an image, or the file below it. */
 struct qimg_info {
     char *filename;
-    char *format;              /* "qcow2", "raw", and "file" or "host_device" for a file */
-    uint64_t virtual_size;     /* of a file: its length */
+    char *format;          /* "qcow2", "raw", and "file" or "host_device" for a file */
+    uint64_t virtual_size; /* of a file: its length */
     bool has_actual_size;
-    uint64_t actual_size;      /* bytes of storage */
-    uint32_t cluster_size;     /* 0 = none */
+    uint64_t actual_size;  /* bytes of storage */
+    uint32_t cluster_size; /* 0 = none */
     bool has_dirty_flag, dirty_flag;
     bool encrypted;
     char *backing_filename;        /* as recorded */
@@ -81,7 +81,7 @@ struct qimg_info {
     size_t snapshot_count;
     struct qimg_qcow2_info *qcow2; /* format-specific data; NULL = none */
     struct qimg_limits limits;
-    struct qimg_info *child;       /* the node "file" below an image; NULL for a file */
+    struct qimg_info *child; /* the node "file" below an image; NULL for a file */
 };
 
 /* Frees what @info holds and zeroes it. Takes half-filled ones. */

@@ -24,25 +24,25 @@ enum qimg_cache {
 QIMG_API int qimg_cache_parse(const char *name, enum qimg_cache *out);
 
 enum qimg_share {
-    QIMG_SHARE_DEFAULT,  /* the locks that QEMU takes for this use */
-    QIMG_SHARE_FORCE,    /* -U: let others write meanwhile */
-    QIMG_SHARE_SOURCE,   /* source of a conversion: deny writers, raw images too */
+    QIMG_SHARE_DEFAULT, /* the locks that QEMU takes for this use */
+    QIMG_SHARE_FORCE,   /* -U: let others write meanwhile */
+    QIMG_SHARE_SOURCE,  /* source of a conversion: deny writers, raw images too */
 };
 
 struct qimg_open_options {
-    const char *format;       /* NULL = probe (the opened image only, never what it names) */
+    const char *format; /* NULL = probe (the opened image only, never what it names) */
     bool writable;
-    bool info_only;           /* no guest data will be read: encrypted images open, and neither
-                                 backing nor data file is touched */
-    bool check;               /* qimg_image_check() will be called: what it can report, or mend,
-                                 does not keep the image from being opened */
-    bool no_backing;          /* do not open the backing chain; unallocated reads as zeros */
-    bool next_only;           /* of the backing chain, open the next image alone: enough for
-                                 qimg_image_resize() and qimg_image_amend(), not for reading */
+    bool info_only;  /* no guest data will be read: encrypted images open, and neither
+                        backing nor data file is touched */
+    bool check;      /* qimg_image_check() will be called: what it can report, or mend,
+                        does not keep the image from being opened */
+    bool no_backing; /* do not open the backing chain; unallocated reads as zeros */
+    bool next_only;  /* of the backing chain, open the next image alone: enough for
+                        qimg_image_resize() and qimg_image_amend(), not for reading */
     enum qimg_cache cache;
     enum qimg_share share;
-    bool image_opts;          /* the name is "key=value,..." (--image-opts) */
-    const char *snapshot_id;  /* read from this internal snapshot; NULL = the active state */
+    bool image_opts;         /* the name is "key=value,..." (--image-opts) */
+    const char *snapshot_id; /* read from this internal snapshot; NULL = the active state */
     const char *snapshot_name;
 };
 

@@ -36,11 +36,11 @@ enum qimg_extent_kind {
 /* One run of guest bytes of one kind, from one layer. */
 struct qimg_extent {
     uint64_t guest_off, len;
-    uint64_t host_off;          /* QIMG_NO_OFFSET where there is none to show */
-    uint32_t packed_len;        /* QIMG_COMPRESSED: upper bound of the packed bytes */
-    uint32_t layer;             /* 0 = the opened image, 1 = its backing file, ... */
+    uint64_t host_off;   /* QIMG_NO_OFFSET where there is none to show */
+    uint32_t packed_len; /* QIMG_COMPRESSED: upper bound of the packed bytes */
+    uint32_t layer;      /* 0 = the opened image, 1 = its backing file, ... */
     enum qimg_extent_kind kind;
-    bool hole;                  /* DATA whose host bytes are a hole in the file: reads as zeros */
+    bool hole; /* DATA whose host bytes are a hole in the file: reads as zeros */
 };
 
 #ifdef __cplusplus

@@ -13,17 +13,17 @@
 #include <stdint.h>
 #include <string.h>
 
-#define DEFINE_LOAD_STORE(bits, order)                                       \
-    static inline uint##bits##_t load_##order##bits(const void *p)           \
-    {                                                                        \
-        uint##bits##_t v;                                                    \
-        memcpy(&v, p, sizeof(v));                                            \
-        return order##bits##toh(v);                                          \
-    }                                                                        \
-    static inline void store_##order##bits(void *p, uint##bits##_t v)        \
-    {                                                                        \
-        v = hto##order##bits(v);                                             \
-        memcpy(p, &v, sizeof(v));                                            \
+#define DEFINE_LOAD_STORE(bits, order) \
+    static inline uint##bits##_t load_##order##bits(const void *p) \
+    { \
+        uint##bits##_t v; \
+        memcpy(&v, p, sizeof(v)); \
+        return order##bits##toh(v); \
+    } \
+    static inline void store_##order##bits(void *p, uint##bits##_t v) \
+    { \
+        v = hto##order##bits(v); \
+        memcpy(p, &v, sizeof(v)); \
     }
 
 DEFINE_LOAD_STORE(16, be)
@@ -64,11 +64,11 @@ static inline uint8_t read_u8(struct reader *r)
     return p ? *p : 0;
 }
 
-#define DEFINE_READ(bits, order)                                        \
-    static inline uint##bits##_t read_##order##bits(struct reader *r)   \
-    {                                                                   \
-        const uint8_t *p = read_bytes(r, bits / 8);                     \
-        return p ? load_##order##bits(p) : 0;                           \
+#define DEFINE_READ(bits, order) \
+    static inline uint##bits##_t read_##order##bits(struct reader *r) \
+    { \
+        const uint8_t *p = read_bytes(r, bits / 8); \
+        return p ? load_##order##bits(p) : 0; \
     }
 
 DEFINE_READ(16, be)
@@ -121,12 +121,12 @@ static inline void write_u8(struct writer *w, uint8_t v)
         *p = v;
 }
 
-#define DEFINE_WRITE(bits, order)                                                 \
-    static inline void write_##order##bits(struct writer *w, uint##bits##_t v)    \
-    {                                                                             \
-        uint8_t *p = write_room(w, bits / 8);                                     \
-        if (p)                                                                    \
-            store_##order##bits(p, v);                                            \
+#define DEFINE_WRITE(bits, order) \
+    static inline void write_##order##bits(struct writer *w, uint##bits##_t v) \
+    { \
+        uint8_t *p = write_room(w, bits / 8); \
+        if (p) \
+            store_##order##bits(p, v); \
     }
 
 DEFINE_WRITE(16, be)

@@ -25,25 +25,25 @@ static inline void cleanup_fd(const int *fd)
 #define AUTO_FREE AUTO(cleanup_free)
 #define AUTO_FD   AUTO(cleanup_fd)
 
-#define TAKE(slot)                      \
-    ({                                  \
+#define TAKE(slot) \
+    ({ \
         __typeof__(slot) taken_ = slot; \
-        slot = NULL;                    \
-        taken_;                         \
+        slot = NULL; \
+        taken_; \
     })
 
-#define TAKE_FD(slot)       \
-    ({                      \
-        int taken_ = slot;  \
-        slot = -1;          \
-        taken_;             \
+#define TAKE_FD(slot) \
+    ({ \
+        int taken_ = slot; \
+        slot = -1; \
+        taken_; \
     })
 
 /* Makes cleanup_TYPE(TYPE **) out of a function that takes TYPE * (and NULL). */
-#define DEFINE_CLEANUP(type, releaser)                            \
-    static inline void cleanup_##type(struct type *const *slot)   \
-    {                                                             \
-        releaser(*slot);                                          \
+#define DEFINE_CLEANUP(type, releaser) \
+    static inline void cleanup_##type(struct type *const *slot) \
+    { \
+        releaser(*slot); \
     }
 
 #endif

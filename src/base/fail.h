@@ -15,15 +15,15 @@
 
 #include "qimg/error.h"
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* Returns a negative result unchanged. The only macro that hides a return. */
-#define TRY(expr)               \
-    do {                        \
-        int try_rc_ = (expr);   \
-        if (try_rc_ < 0)        \
-            return try_rc_;     \
+#define TRY(expr) \
+    do { \
+        int try_rc_ = (expr); \
+        if (try_rc_ < 0) \
+            return try_rc_; \
     } while (0)
 
 /* Fills @err (code, text; hint and advice are cleared) and returns -code; @code > 0. */

@@ -33,8 +33,8 @@ struct qimg_image {
     unsigned layer_count;
     uint64_t size; /* of layer 0 */
     struct chain_map *map;
-    struct chain_writing *writing; /* NULL = not open for writing */
-    bool snapshot_selected;        /* serves an internal snapshot */
+    struct chain_writing *writing;    /* NULL = not open for writing */
+    bool snapshot_selected;           /* serves an internal snapshot */
     struct qimg_open_options options; /* strings are not kept */
 };
 

@@ -25,8 +25,8 @@ struct chain_read {
     void *user;
 
     /* Set at completion. */
-    int result;           /* 0 or -errno */
-    uint64_t failed_off;  /* guest offset of the failure */
+    int result;          /* 0 or -errno */
+    uint64_t failed_off; /* guest offset of the failure */
 
     /* Its own. */
     unsigned pending;

@@ -12,7 +12,7 @@
 #include "vec.h"
 
 enum extent_kind {
-    EXTENT_ZERO,       /* host_off is QIMG_NO_OFFSET unless space is reserved */
+    EXTENT_ZERO, /* host_off is QIMG_NO_OFFSET unless space is reserved */
     EXTENT_DATA,
     EXTENT_COMPRESSED, /* always exactly one cluster: guest_off is its start */
     EXTENT_BAD,        /* the table's word for it is wrong; reading it is -EIO, see image_explain */
@@ -23,10 +23,10 @@ enum codec { CODEC_DEFLATE, CODEC_ZSTD };
 
 struct extent {
     uint64_t guest_off, len;
-    uint64_t host_off;    /* in the data file where the image has one, else in its own */
-    uint32_t packed_len;  /* COMPRESSED: bytes from host_off that the packed cluster lies in */
-    uint8_t kind;         /* enum extent_kind */
-    uint8_t codec;        /* enum codec */
+    uint64_t host_off;   /* in the data file where the image has one, else in its own */
+    uint32_t packed_len; /* COMPRESSED: bytes from host_off that the packed cluster lies in */
+    uint8_t kind;        /* enum extent_kind */
+    uint8_t codec;       /* enum codec */
 };
 
 /* Extents in guest order that do not overlap; what lies between them is UNALLOCATED. */
