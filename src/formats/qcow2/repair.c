@@ -277,6 +277,8 @@ static int take_clusters(struct check *c, uint64_t n, uint64_t *from, uint64_t *
         run = used ? 0 : run + 1;
     }
     const uint64_t first = at - run;
+    if (!seen)
+        *from = first;
     if (first + n > INT32_MAX)
         return -EFBIG;
     if (c->q->image.file->is_device && (first + n) << c->q->header.cluster_bits > c->file_size)
