@@ -56,4 +56,18 @@
         *v = (struct name){ 0 }; \
     }
 
+/* The index of the first of @count @items, sorted by @field, whose @field is at or behind @key. */
+#define LOWER_BOUND(items, count, field, key) \
+    ({ \
+        size_t low_ = 0, high_ = (count); \
+        while (low_ < high_) { \
+            const size_t mid_ = low_ + (high_ - low_) / 2; \
+            if ((items)[mid_].field < (key)) \
+                low_ = mid_ + 1; \
+            else \
+                high_ = mid_; \
+        } \
+        low_; \
+    })
+
 #endif

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vec.h"
+
 #define ROOM_AT_FIRST 64u
 
 void census_release(struct census *c)
@@ -80,16 +82,7 @@ void census_freeze(struct census *c)
 /* Index of the first table at or behind @off. */
 static size_t lower_bound(const struct census *c, uint64_t off)
 {
-    size_t low = 0, high = c->count;
-
-    while (low < high) {
-        const size_t mid = low + (high - low) / 2;
-        if (c->tables[mid].off < off)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    return LOWER_BOUND(c->tables, c->count, off, off);
 }
 
 struct census_table *census_find(const struct census *c, uint64_t off)

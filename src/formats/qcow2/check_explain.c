@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "cleanup.h"
+#include "vec.h"
 
 struct wanted {
     uint64_t cluster;
@@ -25,16 +26,7 @@ static int by_cluster(const void *a, const void *b)
 /* The first of the sorted list at or behind @cluster. */
 static size_t lower_bound(const struct check *c, uint64_t cluster)
 {
-    size_t low = 0, high = c->wanted_count;
-
-    while (low < high) {
-        const size_t mid = low + (high - low) / 2;
-        if (c->wanted[mid].cluster < cluster)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    return LOWER_BOUND(c->wanted, c->wanted_count, cluster, cluster);
 }
 
 /* Guest bytes that lie in these clusters: the first range found is told, grown by what follows. */

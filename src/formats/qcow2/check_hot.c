@@ -30,16 +30,7 @@ int check_hot_add(struct check *c, uint64_t cluster)
 /* The first hot cluster at or behind @cluster. */
 static size_t first_hot(const struct check *c, uint64_t cluster)
 {
-    size_t low = 0, high = c->hot.count;
-
-    while (low < high) {
-        const size_t mid = low + (high - low) / 2;
-        if (c->hot.items[mid].cluster < cluster)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    return LOWER_BOUND(c->hot.items, c->hot.count, cluster, cluster);
 }
 
 bool check_is_hot(const struct check *c, uint64_t first, uint64_t n)

@@ -55,7 +55,7 @@ static void expect_content(const char *text, unsigned i)
 }
 
 /* 300 files under a hard limit of 64: all by exact reads, then all in one queue at once. */
-static void many_files(enum io_engine_choice choice)
+static unsigned many_files(enum io_engine_choice choice)
 {
     static struct io_file *files[FILES];
     static struct io_request requests[FILES];
@@ -83,19 +83,22 @@ static void many_files(enum io_engine_choice choice)
     unsigned done = 0;
     while (done < FILES)
         done += io_queue_run(queue, 1);
+    unsigned right = 0;
     for (unsigned i = 0; i < FILES; i++) {
         cr_expect_eq(requests[i].result, 0, "file %u: %s", i, strerror(-requests[i].result));
         expect_content(text[i], i);
+        right += requests[i].result == 0;
         io_file_close(files[i]);
     }
     io_queue_free(queue);
     rig_teardown(&rig);
+    return right;
 }
 
 Test(park, three_hundred_files_under_a_limit_of_64_with_threads, .timeout = 60)
 {
     limit_descriptors(64, 64);
-    many_files(IO_ENGINE_THREADS);
+    cr_expect_eq(many_files(IO_ENGINE_THREADS), FILES);
 }
 
 Test(park, three_hundred_files_under_a_limit_of_64_with_io_uring, .timeout = 60)
@@ -103,7 +106,7 @@ Test(park, three_hundred_files_under_a_limit_of_64_with_io_uring, .timeout = 60)
     if (emulated())
         cr_skip_test("an emulator has no io_uring");
     limit_descriptors(64, 64);
-    many_files(IO_ENGINE_URING);
+    cr_expect_eq(many_files(IO_ENGINE_URING), FILES);
 }
 
 Test(park, the_soft_limit_is_raised_before_anything_is_parked)
