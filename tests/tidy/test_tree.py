@@ -4,10 +4,10 @@ traces were once committed together with an honest change."""
 from pylib import sources
 from pylib.paths import ROOT
 
-AT_THE_TOP = {
-    ".ci", ".clang-format", ".clang-tidy", ".editorconfig", ".gitignore", "CMakeLists.txt",
-    "CMakePresets.json", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "bench", "cmake",
-    "completions", "docs", "examples", "include", "man", "scripts", "share", "src", "tests", "tools"}
+AT_THE_TOP = set("""
+    .ci .clang-format .clang-tidy .editorconfig .gitignore CMakeLists.txt CMakePresets.json
+    CONTRIBUTING.md LICENSE README.md SECURITY.md bench cmake completions docs examples include man
+    scripts share src tests tools""".split())
 LARGEST = 256 << 10
 
 
