@@ -13,7 +13,6 @@
 #include "checked.h"
 #include "cleanup.h"
 #include "meta_internal.h"
-#include "pieces.h"
 
 unsigned meta_test_dropped, meta_test_reached;
 
@@ -256,54 +255,6 @@ static int load_reftable(struct qcow2 *q, uint64_t file_size)
     return 0;
 }
 
-static int note_table(struct qcow2 *q, uint64_t off, uint64_t len, enum meta_kind kind)
-{
-    return len ? overlap_note(q, clusters_of(q, (struct qimg_range){ off, len }), kind) : 0;
-}
-
-/* What many snapshots share is noted once. */
-static int note_inactive_l1(struct qcow2 *q)
-{
-    AUTO(span_vec_release) struct span_vec tables = { 0 };
-    AUTO(piece_vec_release) struct piece_vec pieces = { 0 };
-
-    for (size_t i = 0; i < q->snapshots.count; i++) {
-        const struct qcow2_snapshot *s = &q->snapshots.items[i];
-        const struct qimg_range l1 = { s->l1_off, (uint64_t)s->l1_count * 8 };
-        if (l1.len)
-            TRY(span_vec_push(&tables, clusters_of(q, l1)));
-    }
-    TRY(pieces_cut(&tables, &pieces));
-    for (size_t i = 0; i < pieces.count; i++)
-        TRY(overlap_note(q, pieces.items[i].bytes, META_KIND_INACTIVE_L1));
-    return 0;
-}
-
-/* Where metadata lies, as QEMU's default overlap checks know it. */
-static int note_metadata(struct qcow2 *q)
-{
-    const struct qcow2_header *h = &q->header;
-    const struct meta *m = q->meta;
-    uint64_t l2_off;
-
-    TRY(note_table(q, 0, 1, META_KIND_HEADER));
-    TRY(note_table(q, h->l1_off, (uint64_t)h->l1_count * 8, META_KIND_L1));
-    TRY(note_table(q, h->reftable_off, m->reftable_count * 8, META_KIND_REFTABLE));
-    for (uint64_t i = 0; i < m->reftable_count; i++)
-        if (is_aligned(m->reftable[i], qcow2_cluster_size(q)))
-            TRY(note_table(q, m->reftable[i], m->reftable[i] != 0, META_KIND_REFBLOCK));
-    for (uint32_t i = 0; i < q->l1_loaded; i++) {
-        if (qcow2_l1_decode(q->l1[i], &q->geometry, &l2_off) == QCOW2_L1_TABLE)
-            TRY(note_table(q, l2_off, 1, META_KIND_L2));
-    }
-    TRY(note_table(q, h->snapshots_off, q->snapshots_len, META_KIND_SNAPSHOTS));
-    TRY(note_inactive_l1(q));
-    if (q->extensions.has_bitmaps)
-        TRY(note_table(q, q->extensions.bitmaps.directory_off, q->extensions.bitmaps.directory_len,
-                       META_KIND_BITMAPS));
-    return 0;
-}
-
 static int load(struct qcow2 *q)
 {
     struct meta *m = q->meta;
@@ -319,7 +270,7 @@ static int load(struct qcow2 *q)
     TRY(pages_open(q));
     TRY(complete_l1(q));
     TRY(load_reftable(q, st.size));
-    return note_metadata(q);
+    return overlap_open(q);
 }
 
 int meta_open(struct qcow2 *q, struct qimg_error *err)
@@ -346,9 +297,7 @@ void meta_close(struct qcow2 *q)
     io_queue_free(m->queue);
     if (m->buckets)
         pages_close(m);
-    for (size_t i = 0; i < m->leaves.count; i++)
-        free(m->leaves.items[i].kinds);
-    overlap_leaf_vec_release(&m->leaves);
+    overlap_close(m);
     released_vec_release(&m->released);
     free(m->reftable);
     free(m);

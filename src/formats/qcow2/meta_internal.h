@@ -17,6 +17,7 @@
 #define QCOW2_META_INTERNAL_H
 
 #include "meta.h"
+#include "pieces.h"
 
 /* Memory for clean pages, and for dirty ones before a flush. */
 #define META_BUDGET (8 * MiB)
@@ -43,13 +44,21 @@ struct released {
 
 DEFINE_VEC(released_vec, struct released)
 
-/* What the clusters of one aligned group are; see overlap.c. */
-struct overlap_leaf {
-    uint64_t index;
-    uint8_t *kinds; /* owned */
+/* What the clusters of one aligned group are: bits of enum meta_kind for each; see overlap.c. */
+#define OVERLAP_GROUP 16
+
+struct overlap_group {
+    uint64_t number; /* of the group, from 1; 0 = free */
+    uint8_t kinds[OVERLAP_GROUP];
 };
 
-DEFINE_VEC(overlap_leaf_vec, struct overlap_leaf)
+struct overlap_map {
+    struct overlap_group *slots; /* owned */
+    unsigned slot_bits;          /* log2 of their number */
+    size_t taken;
+    uint64_t secret;
+    struct piece_vec inactive; /* L1 tables of snapshots */
+};
 
 enum write_how {
     WRITE_IN_PLACE, /* the entry stays */
@@ -84,7 +93,7 @@ struct meta {
     uint64_t packed_next; /* where packed bytes may go on inside a cluster; 0 = nowhere */
     struct released_vec released;
 
-    struct overlap_leaf_vec leaves;
+    struct overlap_map overlaps;
     struct write_plan *plans;     /* under way */
     struct io_queue *queue;       /* made when first needed */
     bool unsynced, data_unsynced; /* something was written since the last sync */
@@ -104,6 +113,12 @@ void pages_forget(struct qcow2 *q, struct qimg_range bytes);
 /* Writes all dirty pages of @class; they are clean then. */
 int pages_write(struct qcow2 *q, enum meta_class class);
 bool pages_dirty(const struct meta *m, enum meta_class class);
+
+/* --- overlap.c --- */
+
+/* Learns where the metadata of the image lies, from its tables in memory. */
+MUST_CHECK int overlap_open(struct qcow2 *q);
+void overlap_close(struct meta *m);
 
 /* --- refcount_write.c --- */
 

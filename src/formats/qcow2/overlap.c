@@ -1,64 +1,111 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Which clusters hold metadata, so that no write ever lands on the wrong kind: a byte of
- * enum meta_kind bits for each cluster, in groups that exist where there is metadata, found by
- * binary search. Two kinds on one cluster mean that the image is inconsistent; both bits are
- * kept, so that any write there is refused.
+ * Which clusters hold metadata, so that no write ever lands on the wrong kind. Two kinds on one
+ * cluster mean that the image is inconsistent; both are kept, so that any write there is refused.
+ *
+ * What an image claims decides neither time nor memory: clusters whose kinds come and go stand in
+ * a hash table, which needs room for each table that is linked, wherever it lies, and none for
+ * the gaps between. The L1 tables of snapshots are only looked up, as pieces: 65,536 snapshots may
+ * claim terabytes.
+ *
+ * Invariants:
+ *   (1) groups: open addressing with linear probing; number 0 is a free slot; at most two thirds
+ *       of the slots are taken. A group that was taken stays, if with no kinds.
+ *   (2) inactive: sorted, disjoint, whole clusters. It stands for the snapshots the image was
+ *       opened with: whatever changes these reloads the image.
  */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "checked.h"
+#include "cleanup.h"
 #include "meta_internal.h"
 
-#define GROUP_BITS 12
-#define GROUP      (UINT64_C(1) << GROUP_BITS)
+#define FIRST_SLOT_BITS 6
 
-/* Position of the first leaf at or behind @index. */
-static size_t leaf_position(const struct meta *m, uint64_t index)
+/* --- the hash table ------------------------------------------------------------------------- */
+
+/* What a stranger cannot foresee, so that no image is made of groups that meet in one slot. The
+ * kernel gives each process 16 such bytes. */
+static uint64_t secret(void)
 {
-    size_t low = 0, high = m->leaves.count;
+    const void *random = (const void *)getauxval(AT_RANDOM);
+    uint64_t value = 0;
 
-    while (low < high) {
-        const size_t mid = (low + high) / 2;
-        if (m->leaves.items[mid].index < index)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    if (random)
+        memcpy(&value, random, sizeof(value));
+    return value;
+}
+
+/* The slot of @group, or the free one where it would be. */
+static struct overlap_group *slot_of(const struct overlap_map *map, uint64_t number)
+{
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+    const size_t last = ((size_t)1 << map->slot_bits) - 1;
+    uint64_t mixed = (number ^ map->secret) * odd;
+
+    mixed = (mixed ^ mixed >> 32) * odd;
+    size_t at = (size_t)(mixed >> (64 - map->slot_bits));
+    while (map->slots[at].number != 0 && map->slots[at].number != number)
+        at = (at + 1) & last;
+    return &map->slots[at];
+}
+
+static int resize(struct overlap_map *map, unsigned slot_bits)
+{
+    const struct overlap_map old = *map;
+    struct overlap_group *slots = calloc((size_t)1 << slot_bits, sizeof(*slots));
+
+    if (!slots)
+        return -ENOMEM;
+    map->slots = slots;
+    map->slot_bits = slot_bits;
+    for (size_t i = 0; old.slots && i < (size_t)1 << old.slot_bits; i++)
+        if (old.slots[i].number != 0)
+            *slot_of(map, old.slots[i].number) = old.slots[i];
+    free(old.slots);
+    return 0;
+}
+
+/* Group numbers begin with 1. */
+static uint64_t group_number(uint64_t cluster)
+{
+    return cluster / OVERLAP_GROUP + 1;
 }
 
 /* The kinds of the group of @cluster, or NULL where it has none. */
-static uint8_t *leaf_find(const struct meta *m, uint64_t cluster)
+static uint8_t *group_find(const struct overlap_map *map, uint64_t cluster)
 {
-    const size_t at = leaf_position(m, cluster >> GROUP_BITS);
+    struct overlap_group *group = slot_of(map, group_number(cluster));
 
-    if (at == m->leaves.count || m->leaves.items[at].index != cluster >> GROUP_BITS)
-        return NULL;
-    return m->leaves.items[at].kinds;
+    return group->number ? group->kinds : NULL;
 }
 
-static uint8_t *leaf_make(struct meta *m, uint64_t cluster)
+static uint8_t *group_make(struct overlap_map *map, uint64_t cluster)
 {
-    const uint64_t index = cluster >> GROUP_BITS;
-    const size_t at = leaf_position(m, index);
-    struct overlap_leaf leaf = { .index = index };
+    struct overlap_group *group = slot_of(map, group_number(cluster));
 
-    if (at < m->leaves.count && m->leaves.items[at].index == index)
-        return m->leaves.items[at].kinds;
-    if (overlap_leaf_vec_reserve(&m->leaves, 1) < 0)
-        return NULL;
-    leaf.kinds = calloc(1, GROUP);
-    if (!leaf.kinds)
-        return NULL;
-    memmove(m->leaves.items + at + 1, m->leaves.items + at, (m->leaves.count - at) * sizeof(leaf));
-    m->leaves.items[at] = leaf;
-    m->leaves.count++;
-    return leaf.kinds;
+    if (group->number)
+        return group->kinds;
+    if (map->taken + 1 > ((size_t)1 << map->slot_bits) / 3 * 2) {
+        if (resize(map, map->slot_bits + 1) < 0)
+            return NULL;
+        group = slot_of(map, group_number(cluster));
+    }
+    group->number = group_number(cluster);
+    map->taken++;
+    return group->kinds;
 }
+
+static uint64_t group_end(uint64_t cluster)
+{
+    return align_down(cluster, OVERLAP_GROUP) + OVERLAP_GROUP;
+}
+
+/* --- what lies where ------------------------------------------------------------------------ */
 
 int overlap_note(struct qcow2 *q, struct qimg_range clusters, enum meta_kind kind)
 {
@@ -66,12 +113,12 @@ int overlap_note(struct qcow2 *q, struct qimg_range clusters, enum meta_kind kin
     const uint64_t end = range_end(clusters) >> bits;
 
     for (uint64_t c = clusters.off >> bits; c < end;) {
-        uint8_t *kinds = leaf_make(q->meta, c);
-        const uint64_t group_end = min_u64(end, (c | (GROUP - 1)) + 1);
+        uint8_t *kinds = group_make(&q->meta->overlaps, c);
+        const uint64_t stop = min_u64(end, group_end(c));
         if (!kinds)
             return -ENOMEM;
-        for (; c < group_end; c++)
-            kinds[c & (GROUP - 1)] |= (uint8_t)kind;
+        for (; c < stop; c++)
+            kinds[c % OVERLAP_GROUP] |= (uint8_t)kind;
     }
     return 0;
 }
@@ -79,15 +126,35 @@ int overlap_note(struct qcow2 *q, struct qimg_range clusters, enum meta_kind kin
 void overlap_forget(struct qcow2 *q, struct qimg_range clusters)
 {
     const unsigned bits = q->header.cluster_bits;
+    const uint64_t end = range_end(clusters) >> bits;
 
-    for (uint64_t c = clusters.off >> bits; c < range_end(clusters) >> bits; c++) {
-        uint8_t *kinds = leaf_find(q->meta, c);
-        if (kinds)
-            kinds[c & (GROUP - 1)] = 0;
+    for (uint64_t c = clusters.off >> bits; c < end;) {
+        uint8_t *kinds = group_find(&q->meta->overlaps, c);
+        const uint64_t stop = min_u64(end, group_end(c));
+        for (; kinds && c < stop; c++)
+            kinds[c % OVERLAP_GROUP] = 0;
+        c = stop;
     }
 }
 
-/* QEMU's words for them. */
+static unsigned kinds_in(const struct qcow2 *q, struct qimg_range bytes)
+{
+    const struct overlap_map *map = &q->meta->overlaps;
+    const unsigned bits = q->header.cluster_bits;
+    const uint64_t end = ((range_end(bytes) - 1) >> bits) + 1;
+    unsigned found = pieces_meet(&map->inactive, bytes) ? META_KIND_INACTIVE_L1 : 0;
+
+    for (uint64_t c = bytes.off >> bits; c < end;) {
+        const uint8_t *kinds = group_find(map, c);
+        const uint64_t stop = min_u64(end, group_end(c));
+        for (; kinds && c < stop; c++)
+            found |= kinds[c % OVERLAP_GROUP];
+        c = stop;
+    }
+    return found;
+}
+
+/* QEMU's words for them, in the order in which it looks for them. */
 static const char *kind_name(unsigned kinds)
 {
     static const char *const names[] = { "qcow2_header",      "active L1 table", "active L2 table",
@@ -99,22 +166,73 @@ static const char *kind_name(unsigned kinds)
 
 int overlap_check(struct qcow2 *q, struct qimg_range bytes, unsigned kind)
 {
-    const unsigned bits = q->header.cluster_bits;
+    char why[120];
 
     assert(bytes.len > 0);
-    for (uint64_t c = bytes.off >> bits; c <= (range_end(bytes) - 1) >> bits;) {
-        const uint8_t *kinds = leaf_find(q->meta, c);
-        const uint64_t group_end = (c | (GROUP - 1)) + 1;
-        for (; kinds && c < group_end && c <= (range_end(bytes) - 1) >> bits; c++) {
-            const unsigned others = kinds[c & (GROUP - 1)] & ~kind;
-            char why[120];
-            if (!others)
-                continue;
-            snprintf(why, sizeof(why), "Preventing invalid write on metadata (overlaps with %s)",
-                     kind_name(others));
-            return meta_mark_corrupt(q, why);
-        }
-        c = group_end;
+    const unsigned others = kinds_in(q, bytes) & ~kind;
+    if (!others)
+        return 0;
+    (void)snprintf(why, sizeof(why), "Preventing invalid write on metadata (overlaps with %s)",
+                   kind_name(others));
+    return meta_mark_corrupt(q, why);
+}
+
+/* --- open and close ------------------------------------------------------------------------- */
+
+static int note_table(struct qcow2 *q, uint64_t off, uint64_t len, enum meta_kind kind)
+{
+    return len ? overlap_note(q, clusters_of(q, (struct qimg_range){ off, len }), kind) : 0;
+}
+
+/* Nobody has looked at these claims yet. One that begins where no cluster can be, or has no
+ * entries, is of no table. */
+static int gather_inactive(struct qcow2 *q)
+{
+    AUTO(span_vec_release) struct span_vec tables = { 0 };
+
+    for (size_t i = 0; i < q->snapshots.count; i++) {
+        const struct qcow2_snapshot *s = &q->snapshots.items[i];
+        const struct qimg_range l1 = { s->l1_off, (uint64_t)s->l1_count * QCOW2_L1_ENTRY_BYTES };
+        if (l1.len && l1.off <= QCOW2_OFFSET_MASK)
+            TRY(span_vec_push(&tables, clusters_of(q, l1)));
     }
-    return 0;
+    return pieces_cut(&tables, &q->meta->overlaps.inactive);
+}
+
+/* As QEMU's default overlap checks know it. */
+static int note_all(struct qcow2 *q)
+{
+    const struct qcow2_header *h = &q->header;
+    const struct qcow2_bitmaps_ext *bitmaps = &q->extensions.bitmaps;
+    const struct meta *m = q->meta;
+    uint64_t l2_off;
+
+    TRY(note_table(q, 0, 1, META_KIND_HEADER));
+    TRY(note_table(q, h->l1_off, (uint64_t)h->l1_count * QCOW2_L1_ENTRY_BYTES, META_KIND_L1));
+    TRY(note_table(q, h->reftable_off, m->reftable_count * QCOW2_REFTABLE_ENTRY_BYTES,
+                   META_KIND_REFTABLE));
+    for (uint64_t i = 0; i < m->reftable_count; i++)
+        if (is_aligned(m->reftable[i], qcow2_cluster_size(q)))
+            TRY(note_table(q, m->reftable[i], m->reftable[i] != 0, META_KIND_REFBLOCK));
+    for (uint32_t i = 0; i < q->l1_loaded; i++) {
+        if (qcow2_l1_decode(q->l1[i], &q->geometry, &l2_off) == QCOW2_L1_TABLE)
+            TRY(note_table(q, l2_off, 1, META_KIND_L2));
+    }
+    TRY(note_table(q, h->snapshots_off, q->snapshots_len, META_KIND_SNAPSHOTS));
+    if (q->extensions.has_bitmaps)
+        TRY(note_table(q, bitmaps->directory_off, bitmaps->directory_len, META_KIND_BITMAPS));
+    return gather_inactive(q);
+}
+
+int overlap_open(struct qcow2 *q)
+{
+    q->meta->overlaps.secret = secret();
+    TRY(resize(&q->meta->overlaps, FIRST_SLOT_BITS));
+    return note_all(q);
+}
+
+void overlap_close(struct meta *m)
+{
+    free(m->overlaps.slots);
+    piece_vec_release(&m->overlaps.inactive);
 }

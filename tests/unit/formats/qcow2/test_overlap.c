@@ -3,6 +3,7 @@
  * No write ever lands on metadata of another kind; the image that asked for it is marked corrupt.
  */
 #include <criterion/criterion.h>
+#include <inttypes.h>
 
 #include "guest_rig.h"
 
@@ -52,6 +53,72 @@ Test(qcow2_overlap, each_kind_of_metadata_is_guarded)
                                    META_KIND_HEADER | META_KIND_L1 | META_KIND_REFTABLE |
                                        META_KIND_REFBLOCK | META_KIND_L2),
                      0, "place %zu", i);
+    }
+    guest_drop(&g);
+    io_engine_free(engine);
+}
+
+static void expect_guarded(struct qcow2 *q, uint64_t off, bool guarded)
+{
+    const char *const words = "overlaps with inactive L1 table";
+
+    cr_expect_eq(overlap_check(q, (struct qimg_range){ off, 512 }, 0), guarded ? -EIO : 0,
+                 "offset %" PRIx64, off);
+    cr_expect_eq(strstr(q->meta->corruption, words) != NULL, guarded, "%s", q->meta->corruption);
+    q->meta->failed = 0; /* next one */
+    q->meta->corruption[0] = '\0';
+}
+
+/* Nobody has looked at them when the image is opened; the last claims 32 GiB each, and the end of
+ * one would be behind 2^64. */
+Test(qcow2_overlap, tables_of_snapshots_are_guarded_whatever_they_claim)
+{
+    static const struct qcow2_snapshot claims[] = {
+        { .l1_off = MiB, .l1_count = 512 },
+        { .l1_off = MiB + 4096, .l1_count = 513 },
+        { .l1_off = GiB, .l1_count = UINT32_MAX },
+        { .l1_off = GiB + 4096, .l1_count = UINT32_MAX },
+        { .l1_off = UINT64_MAX - 4095, .l1_count = UINT32_MAX },
+    };
+    struct io_engine *engine;
+    struct guest g = fresh_guest(&plain, &engine);
+    struct qcow2 *q = qcow2_of(g.image);
+
+    overlap_close(q->meta);
+    q->meta->overlaps = (struct overlap_map){ 0 };
+    for (size_t i = 0; i < ARRAY_COUNT(claims); i++)
+        cr_assert_eq(qcow2_snapshot_vec_push(&q->snapshots, claims[i]), 0);
+    cr_assert_eq(overlap_open(q), 0);
+    q->snapshots.count = 0;
+    expect_guarded(q, MiB - 512, false);
+    expect_guarded(q, MiB, true);
+    expect_guarded(q, MiB + 3 * 4096 - 512, true);
+    expect_guarded(q, MiB + 3 * 4096, false);
+    expect_guarded(q, GiB - 512, false);
+    expect_guarded(q, 33 * GiB - 512, true);
+    expect_guarded(q, 33 * GiB + 4096, false);
+    guest_drop(&g);
+    io_engine_free(engine);
+}
+
+/* As an image may have them: each L2 table far from the next. */
+Test(qcow2_overlap, tables_far_apart_cost_no_more_than_neighbours)
+{
+    const uint64_t far = GiB, count = 300000;
+    struct io_engine *engine;
+    struct guest g = fresh_guest(&plain, &engine);
+    struct qcow2 *q = qcow2_of(g.image);
+
+    for (uint64_t i = 1; i <= count; i++)
+        cr_assert_eq(overlap_note(q, (struct qimg_range){ i * far, 4096 }, META_KIND_L2), 0);
+    cr_expect_leq(sizeof(*q->meta->overlaps.slots) << q->meta->overlaps.slot_bits, 32 * MiB);
+    for (uint64_t i = 1; i <= count; i++) {
+        cr_assert_eq(overlap_check(q, (struct qimg_range){ i * far + 4096, 4096 }, 0), 0);
+        cr_assert_eq(overlap_check(q, (struct qimg_range){ i * far, 1 }, META_KIND_L2), 0);
+        cr_assert_eq(overlap_check(q, (struct qimg_range){ i * far + 4095, 1 }, 0), -EIO);
+        q->meta->failed = 0; /* next one */
+        overlap_forget(q, (struct qimg_range){ i * far, 4096 });
+        cr_assert_eq(overlap_check(q, (struct qimg_range){ i * far, 4096 }, 0), 0);
     }
     guest_drop(&g);
     io_engine_free(engine);
