@@ -98,14 +98,11 @@ static int scan_packed(struct scan *s, uint64_t i, uint64_t word)
 {
     struct check *c = s->c;
     const struct qcow2_geometry *g = &c->q->geometry;
-    const unsigned off_bits = 62 - (g->cluster_bits - 8);
-    const uint64_t off = word & ((UINT64_C(1) << off_bits) - 1);
-    const uint64_t more = (word & (QCOW2_COMPRESSED - 1)) >> off_bits;
-    const uint64_t len = (more + 1) * QCOW2_SECTOR - off % QCOW2_SECTOR;
+    const struct qimg_range packed = qcow2_packed_range(word, g->cluster_bits);
 
     if (word & QCOW2_COPIED) {
         word &= ~QCOW2_COPIED;
-        REPORT(c, PACKED_COPIED, place_of(s, i), s->mends, check_verb(s->mends), off);
+        REPORT(c, PACKED_COPIED, place_of(s, i), s->mends, check_verb(s->mends), packed.off);
         TRY(mend_word(s, i, word));
     }
     if (g->data_file || bitmap_at(s, i)) {
@@ -116,7 +113,7 @@ static int scan_packed(struct scan *s, uint64_t i, uint64_t word)
             REPORT(c, PACKED_BITMAP, place_of(s, i), false, (unsigned)i, word);
         return 0;
     }
-    TRY(check_refer(c, (struct qimg_range){ off, len }, place_of(s, i)));
+    TRY(check_refer(c, packed, place_of(s, i)));
     if (c->phase == CHECK_LOOKING) {
         c->res->allocated_clusters += c->active;
         c->res->compressed_clusters += c->active;

@@ -5,6 +5,7 @@
 #include "entry.h"
 
 #include "bits.h"
+#include "checked.h"
 #include "extent.h"
 
 enum qcow2_l1_kind qcow2_l1_decode(uint64_t word, const struct qcow2_geometry *g, uint64_t *l2_off)
@@ -36,26 +37,27 @@ static struct qcow2_cluster bad(enum qcow2_fault fault)
         struct qcow2_cluster){ .kind = QCOW2_KIND_BAD, .fault = fault, .host_off = QIMG_NO_OFFSET };
 }
 
-/* Bits of a packed cluster's word that are its offset. */
-static unsigned packed_off_bits(const struct qcow2_geometry *g)
+struct qimg_range qcow2_packed_range(uint64_t word, unsigned cluster_bits)
 {
-    return 62 - (g->cluster_bits - 8);
+    const unsigned x = qcow2_packed_off_bits(cluster_bits);
+    const uint64_t off = word & ((UINT64_C(1) << x) - 1);
+    const uint64_t more_sectors = (word & (QCOW2_COMPRESSED - 1)) >> x;
+
+    return (struct qimg_range){ off, (more_sectors + 1) * QCOW2_SECTOR - off % QCOW2_SECTOR };
 }
 
 static struct qcow2_cluster decode_packed(uint64_t word, const struct qcow2_geometry *g)
 {
-    const unsigned x = packed_off_bits(g);
-    const uint64_t off = word & ((UINT64_C(1) << x) - 1);
-    const uint64_t more_sectors = (word & (QCOW2_COMPRESSED - 1)) >> x;
-    const uint64_t len = (more_sectors + 1) * QCOW2_SECTOR - off % QCOW2_SECTOR;
+    const struct qimg_range packed =
+        range_clip(qcow2_packed_range(word, g->cluster_bits), g->file_size);
 
     if (g->data_file)
         return bad(QCOW2_FAULT_PACKED_IN_DATA_FILE);
-    if (off >= g->file_size)
+    if (packed.len == 0)
         return bad(QCOW2_FAULT_PACKED_PAST_END);
     return (struct qcow2_cluster){ .kind = QCOW2_KIND_COMPRESSED,
-                                   .host_off = off,
-                                   .packed_len = (uint32_t)min_u64(len, g->file_size - off) };
+                                   .host_off = packed.off,
+                                   .packed_len = (uint32_t)packed.len };
 }
 
 /* Simplest kind that says what the bits of all subclusters say. */
@@ -113,7 +115,8 @@ struct qcow2_l2_entry qcow2_l2_encode(const struct qcow2_cluster *c, bool copied
     if (c->kind == QCOW2_KIND_COMPRESSED) {
         const uint64_t first = c->host_off / QCOW2_SECTOR;
         const uint64_t last = (c->host_off + c->packed_len - 1) / QCOW2_SECTOR;
-        e.word = QCOW2_COMPRESSED | (last - first) << packed_off_bits(g) | c->host_off;
+        e.word = QCOW2_COMPRESSED | (last - first) << qcow2_packed_off_bits(g->cluster_bits) |
+                 c->host_off;
         return e;
     }
     if (c->host_off != QIMG_NO_OFFSET)

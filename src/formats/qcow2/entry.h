@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "disk.h"
+#include "qimg/types.h"
 
 /* What mapping needs to know of the header. */
 struct qcow2_geometry {
@@ -71,6 +72,16 @@ struct qcow2_cluster {
 struct qcow2_l2_entry {
     uint64_t word, bitmap;
 };
+
+/* Bits of a packed cluster's word that are its offset: x in disk.h. */
+static inline unsigned qcow2_packed_off_bits(unsigned cluster_bits)
+{
+    return 62 - (cluster_bits - 8);
+}
+
+/* The bytes that a packed cluster's word claims, to the end of their last sector, also where that
+ * lies past the end of the file. */
+struct qimg_range qcow2_packed_range(uint64_t word, unsigned cluster_bits);
 
 struct qcow2_cluster qcow2_l2_decode(struct qcow2_l2_entry e, uint64_t guest_off,
                                      const struct qcow2_geometry *g);

@@ -191,17 +191,13 @@ int l2_entry_set(struct qcow2 *q, uint64_t guest_off, struct qcow2_l2_entry entr
 
 int l2_entry_unref(struct qcow2 *q, struct qcow2_l2_entry entry, enum release how)
 {
-    const struct qcow2_geometry *g = &q->geometry;
-    const unsigned x = 62 - (g->cluster_bits - 8);
-    uint64_t off = entry.word & QCOW2_OFFSET_MASK;
+    const uint64_t off = entry.word & QCOW2_OFFSET_MASK;
 
-    if (g->data_file)
+    if (q->geometry.data_file)
         return 0; /* not counted */
     if (entry.word & QCOW2_COMPRESSED) {
-        const uint64_t sectors = (entry.word & (QCOW2_COMPRESSED - 1)) >> x;
-        off = entry.word & ((UINT64_C(1) << x) - 1);
-        const uint64_t end = align_down(off, QCOW2_SECTOR) + (sectors + 1) * QCOW2_SECTOR;
-        return clusters_unref(q, clusters_of(q, (struct qimg_range){ off, end - off }), how);
+        const struct qimg_range packed = qcow2_packed_range(entry.word, q->geometry.cluster_bits);
+        return clusters_unref(q, clusters_of(q, packed), how);
     }
     if (off == 0 || !is_aligned(off, qcow2_cluster_size(q)))
         return 0;

@@ -9,6 +9,8 @@
 #include "checked.h"
 #include "meta_internal.h"
 
+#define HOST_OFFSET_BITS 56
+
 /* Tries to go on at packed_next: 1, or 0 where it takes a fresh cluster. */
 static int go_on(struct qcow2 *q, uint32_t len, uint64_t *off)
 {
@@ -44,10 +46,11 @@ static int place(struct qcow2 *q, uint32_t len, uint64_t *off)
     return 0;
 }
 
-/* The highest offset that an entry can say, one less. */
+/* Where packed bytes must end: by the bits of an entry, and by QEMU's greatest host offset. */
 static uint64_t offset_end(const struct qcow2 *q)
 {
-    return UINT64_C(1) << min_u64(56, 62 - (q->geometry.cluster_bits - 8));
+    return UINT64_C(1) << min_u64(HOST_OFFSET_BITS,
+                                  qcow2_packed_off_bits(q->geometry.cluster_bits));
 }
 
 static int packed_place(struct qcow2 *q, uint64_t guest_off, uint32_t len, uint64_t *off)

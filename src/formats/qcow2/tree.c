@@ -114,16 +114,6 @@ void tree_entry_set(const struct qcow2 *q, uint8_t *l2, uint64_t index, struct q
         store_be64(raw + 8, e.bitmap);
 }
 
-/* The sectors of a packed cluster, also those that lie past the end of the file. */
-static struct qimg_range packed_range(const struct qcow2 *q, uint64_t word)
-{
-    const unsigned x = 62 - (q->header.cluster_bits - 8);
-    const uint64_t off = word & ((UINT64_C(1) << x) - 1);
-    const uint64_t more_sectors = (word & (QCOW2_COMPRESSED - 1)) >> x;
-
-    return (struct qimg_range){ off, (more_sectors + 1) * QCOW2_SECTOR - off % QCOW2_SECTOR };
-}
-
 int tree_entry_range(const struct qcow2 *q, struct qcow2_l2_entry e, struct qimg_range *out)
 {
     const uint64_t off = e.word & QCOW2_OFFSET_MASK;
@@ -132,7 +122,7 @@ int tree_entry_range(const struct qcow2 *q, struct qcow2_l2_entry e, struct qimg
     if (e.word & QCOW2_COMPRESSED) {
         if (q->geometry.data_file)
             return -EIO;
-        *out = packed_range(q, e.word);
+        *out = qcow2_packed_range(e.word, q->geometry.cluster_bits);
         return 0;
     }
     if (off == 0 || q->geometry.data_file)
