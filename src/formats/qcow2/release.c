@@ -34,12 +34,14 @@ int clusters_unref(struct qcow2 *q, struct qimg_range clusters, enum release how
 int refcount_of(struct qcow2 *q, uint64_t cluster, uint64_t *count)
 {
     const struct released_vec *waiting = &q->meta->released;
+    uint64_t left;
 
-    TRY(refcount_raw(q, cluster, count));
-    for (size_t i = 0; i<waiting->count && * count> 0; i++) {
+    TRY(refcount_raw(q, cluster, &left));
+    for (size_t i = 0; i < waiting->count && left > 0; i++) {
         const struct released *r = &waiting->items[i];
-        *count -= cluster >= r->cluster && cluster < r->cluster + r->count;
+        left -= cluster >= r->cluster && cluster - r->cluster < r->count;
     }
+    *count = left;
     return 0;
 }
 
