@@ -50,8 +50,7 @@ static int check(const struct qcow2 *q, const struct amend_request *r, struct qi
         return qimg_fail(err, EINVAL,
                          "Refcount width must be a power of two and may not exceed 64 bits");
     TRY(check_data_file(q, r, err));
-    if (bits != 16 && version < 3 && r->refcount_bits && r->refcount_bits != 16 &&
-        bits != 1u << q->header.refcount_order)
+    if (version < 3 && bits != 16 && bits != 1u << q->header.refcount_order)
         return qimg_fail(err, EINVAL,
                          "Refcount widths other than 16 bits require compatibility level 1.1 or "
                          "above (use compat=1.1 or greater)");

@@ -94,9 +94,5 @@ int qcow2_amend_refcounts(struct qcow2 *q, unsigned order, const struct amend_re
     if (rc == 0)
         rc = adopt(&c);
     shadow_counts_release(&c.new);
-    if (rc < 0 && err->code) { /* who failed has said it */
-        shadow_end(&s);
-        return rc;
-    }
     return shadow_finish(&s, rc, "Failed to change the refcount width", err);
 }

@@ -20,13 +20,6 @@
 #include "snapshot_table.h"
 #include "tree.h"
 
-/* --- the header alone ----------------------------------------------------------------------- */
-
-static int change_failed(int rc, const char *what, struct qimg_error *err)
-{
-    return qimg_fail_errno(err, -rc, "%s", what);
-}
-
 /* --- a shadow with another header ----------------------------------------------------------- */
 
 struct versioning {
@@ -79,15 +72,6 @@ static int renew_table(struct versioning *v)
     return shadow_unref(&v->s, old);
 }
 
-static int finish(struct versioning *v, int rc, const char *what)
-{
-    if (rc < 0 && v->err->code) { /* who failed has said it */
-        shadow_end(&v->s);
-        return rc;
-    }
-    return shadow_finish(&v->s, rc, what, v->err);
-}
-
 /* --- upwards -------------------------------------------------------------------------------- */
 
 static struct qcow2_head head_of_v3(const struct qcow2 *q)
@@ -104,7 +88,8 @@ static struct qcow2_head head_of_v3(const struct qcow2 *q)
 static bool is_complete(const struct snapshot_table *t)
 {
     for (size_t i = 0; i < t->count; i++)
-        if (load_be32(t->raw + t->offsets[i] + 36) < QCOW2_SNAPSHOT_DISK_SIZE)
+        if (load_be32(t->raw + t->offsets[i] + QCOW2_SNAPSHOT_AT_EXTRA_LEN) <
+            QCOW2_SNAPSHOT_DISK_SIZE)
             return false;
     return true;
 }
@@ -124,15 +109,15 @@ int qcow2_amend_upgrade(struct qcow2 *q, struct qimg_error *err)
 
     int rc = snapshot_table_load(q, &v.table);
     if (rc < 0)
-        return change_failed(rc, what, err);
+        return qimg_fail_errno(err, -rc, "%s", what);
     if (!is_complete(&v.table)) {
         v.s.q = q;
-        return finish(&v, upgrade_with_table(&v), what);
+        return shadow_finish(&v.s, upgrade_with_table(&v), what, err);
     }
     rc = qcow2_head_plan(&v.head);
     if (rc == 0)
         rc = qcow2_head_write(&v.head);
-    return rc < 0 ? change_failed(rc, what, err) : qcow2_reload(q, err);
+    return rc < 0 ? qimg_fail_errno(err, -rc, "%s", what) : qcow2_reload(q, err);
 }
 
 /* --- downwards: zero clusters --------------------------------------------------------------- */
@@ -308,13 +293,13 @@ static int build_v2(struct versioning *v)
     return shadow_commit(&v->s);
 }
 
-static int snapshots_prevent(const struct qcow2 *q, uint64_t size)
+static bool snapshots_prevent(const struct qcow2 *q, uint64_t size)
 {
     for (size_t i = 0; i < q->snapshots.count; i++)
         if (q->snapshots.items[i].vm_state_size > UINT32_MAX ||
             q->snapshots.items[i].disk_size != size)
-            return 1;
-    return 0;
+            return true;
+    return false;
 }
 
 /* Is there a packed cluster in the active state? */
@@ -375,5 +360,5 @@ int qcow2_amend_downgrade(struct qcow2 *q, const struct amend_request *request,
 
     v.s.q = q;
     v.to_walk = words_to_walk(q);
-    return finish(&v, build_v2(&v), "Failed to turn zero into data clusters");
+    return shadow_finish(&v.s, build_v2(&v), "Failed to turn zero into data clusters", err);
 }

@@ -25,9 +25,18 @@
 
 static void mark_entry(uint8_t *entry, bool in_use)
 {
-    const uint32_t flags = load_be32(entry + 12);
+    uint8_t *at = entry + QCOW2_BITMAP_AT_FLAGS;
+    const uint32_t flags = load_be32(at);
 
-    store_be32(entry + 12, in_use ? flags | QCOW2_BITMAP_IN_USE : flags & ~QCOW2_BITMAP_IN_USE);
+    store_be32(at, in_use ? flags | QCOW2_BITMAP_IN_USE : flags & ~QCOW2_BITMAP_IN_USE);
+}
+
+static uint64_t padded_len(const uint8_t *entry)
+{
+    const uint64_t name_len = load_be16(entry + QCOW2_BITMAP_AT_NAME_LEN);
+    const uint64_t extra_len = load_be32(entry + QCOW2_BITMAP_AT_EXTRA_LEN);
+
+    return align_up(QCOW2_BITMAP_BYTES + name_len + extra_len, 8);
 }
 
 /* Changes the entries of recording bitmaps in the directory's bytes, which were checked when the
@@ -40,8 +49,7 @@ static int mark_entries(const struct qcow2 *q, uint8_t *bytes, uint64_t len, boo
         if (len - off < QCOW2_BITMAP_BYTES)
             return -EBADMSG;
         uint8_t *entry = bytes + off;
-        const uint64_t entry_len = align_up(
-            (uint64_t)QCOW2_BITMAP_BYTES + load_be16(entry + 18) + load_be32(entry + 20), 8);
+        const uint64_t entry_len = padded_len(entry);
         if (entry_len > len - off || load_be64(entry) != q->bitmaps.items[i].table_off)
             return -EBADMSG;
         if (q->bitmaps.items[i].recording)

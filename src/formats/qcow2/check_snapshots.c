@@ -46,6 +46,20 @@ static int read_rest(struct check *c, uint64_t off, struct check_snapshot *s, co
     return 0;
 }
 
+static void decode_fixed(const uint8_t *fixed, struct check_snapshot *s)
+{
+    struct reader r = reader_of(fixed, QCOW2_SNAPSHOT_BYTES);
+
+    s->l1_off = read_be64(&r);
+    s->l1_count = read_be32(&r);
+    s->id_len = read_be16(&r);
+    s->name_len = read_be16(&r);
+    (void)read_bytes(&r, 16); /* date and clock */
+    s->vm_state_size = read_be32(&r);
+    s->extra_len = read_be32(&r);
+    s->kept_extra = (uint32_t)min_u64(s->extra_len, LIMIT_QCOW2_SNAPSHOT_EXTRA);
+}
+
 /* Returns the length of the entry in the file, or a negative errno with @err filled. */
 static int64_t read_entry(struct check *c, uint32_t index, uint64_t off, struct check_snapshot *out,
                           struct qimg_error *err)
@@ -56,13 +70,7 @@ static int64_t read_entry(struct check *c, uint32_t index, uint64_t off, struct 
 
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "Failed to read snapshot table");
-    s.l1_off = load_be64(fixed);
-    s.l1_count = load_be32(fixed + 8);
-    s.id_len = load_be16(fixed + 12);
-    s.name_len = load_be16(fixed + 14);
-    s.vm_state_size = load_be32(fixed + 32);
-    s.extra_len = load_be32(fixed + 36);
-    s.kept_extra = (uint32_t)min_u64(s.extra_len, LIMIT_QCOW2_SNAPSHOT_EXTRA);
+    decode_fixed(fixed, &s);
     if (s.extra_len > LIMIT_QCOW2_SNAPSHOT_EXTRA) {
         if (!c->fix_errors) {
             qimg_fail(err, EFBIG, "Too much extra metadata in snapshot table entry %u", index);

@@ -212,10 +212,13 @@ struct qcow2_crypto_ext {
  *                     +24   unknown, kept
  *               id, then name, not terminated
  */
-#define QCOW2_SNAPSHOT_BYTES     40
-#define QCOW2_SNAPSHOT_VM_STATE  8 /* extra_len from which the extra fields are there */
-#define QCOW2_SNAPSHOT_DISK_SIZE 16
-#define QCOW2_SNAPSHOT_ICOUNT    24
+#define QCOW2_SNAPSHOT_BYTES        40
+#define QCOW2_SNAPSHOT_AT_ID_LEN    12
+#define QCOW2_SNAPSHOT_AT_NAME_LEN  14
+#define QCOW2_SNAPSHOT_AT_EXTRA_LEN 36
+#define QCOW2_SNAPSHOT_VM_STATE     8 /* extra_len from which the extra fields are there */
+#define QCOW2_SNAPSHOT_DISK_SIZE    16
+#define QCOW2_SNAPSHOT_ICOUNT       24
 
 /* --- bitmap directory: entries one behind the other, each padded to 8 -----------------------
  *
@@ -230,6 +233,9 @@ struct qcow2_crypto_ext {
  *       24      extra, then name
  */
 #define QCOW2_BITMAP_BYTES          24
+#define QCOW2_BITMAP_AT_FLAGS       12
+#define QCOW2_BITMAP_AT_NAME_LEN    18
+#define QCOW2_BITMAP_AT_EXTRA_LEN   20
 #define QCOW2_BITMAP_IN_USE         (1u << 0)
 #define QCOW2_BITMAP_AUTO           (1u << 1)
 #define QCOW2_BITMAP_KNOWN          0x3u

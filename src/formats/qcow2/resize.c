@@ -387,10 +387,6 @@ int qcow2_resize(struct image *image, const struct resize_request *request, stru
     int rc = shadow_begin(&z.s, q, SHADOW_BEHIND);
     if (rc == 0)
         rc = build(&z);
-    if (rc < 0 && err->code) { /* who failed has said it */
-        shadow_end(&z.s);
-        return rc;
-    }
     TRY(shadow_finish(&z.s, rc, "Could not resize image", err));
     if (z.new < z.old) {
         rc = zero_tail(&z);

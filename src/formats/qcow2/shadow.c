@@ -517,7 +517,7 @@ int shadow_finish(struct shadow *s, int rc, const char *what, struct qimg_error 
 
     shadow_end(s);
     if (rc < 0)
-        return explain(rc, what, err);
+        return err->code ? rc : explain(rc, what, err);
     if (flipped)
         TRY(qcow2_reload(q, err));
     return gather ? shadow_gather(q, first, err) : 0;

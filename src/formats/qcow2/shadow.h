@@ -151,8 +151,8 @@ MUST_CHECK int shadow_commit(struct shadow *s);
 void shadow_leave_gap(struct shadow *s, uint64_t clusters);
 
 /* The end of a verb: releases the shadow, brings the image in memory up to date where it flipped,
- * and says what went wrong: "@what: strerror", or that alone where @what is NULL. A small shadow is
- * gathered then. */
+ * and says what went wrong where @err does not yet: "@what: strerror", or that alone where @what is
+ * NULL. A small shadow is gathered then. @err was cleared when the verb began. */
 MUST_CHECK int shadow_finish(struct shadow *s, int rc, const char *what, struct qimg_error *err);
 
 /* Moves tables that lie at or behind @floor into free clusters before it, by a shadow of their own,

@@ -17,7 +17,9 @@ struct lengths {
 
 static struct lengths lengths_at(const uint8_t *entry)
 {
-    return (struct lengths){ load_be16(entry + 12), load_be16(entry + 14), load_be32(entry + 36) };
+    return (struct lengths){ .id = load_be16(entry + QCOW2_SNAPSHOT_AT_ID_LEN),
+                             .name = load_be16(entry + QCOW2_SNAPSHOT_AT_NAME_LEN),
+                             .extra = load_be32(entry + QCOW2_SNAPSHOT_AT_EXTRA_LEN) };
 }
 
 static uint64_t entry_len(struct lengths l)
@@ -108,7 +110,7 @@ static void put_old_entry(struct writer *w, const uint8_t *entry, const struct q
     const uint8_t *extra = entry + QCOW2_SNAPSHOT_BYTES;
 
     write_be64(w, l1_off);
-    write_bytes(w, entry + 8, 36 - 8);
+    write_bytes(w, entry + 8, QCOW2_SNAPSHOT_AT_EXTRA_LEN - 8); /* all between the two */
     write_be32(w, QCOW2_SNAPSHOT_ICOUNT + more);
     write_be64(w, s->vm_state_size);
     write_be64(w, s->disk_size);

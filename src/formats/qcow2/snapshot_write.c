@@ -129,6 +129,7 @@ int qcow2_snapshot_create(struct image *image, const struct snapshot_request *re
     struct shadow s;
     char id[24], name[NAME_MAX_BYTES + 1];
 
+    qimg_error_clear(err);
     if (q->geometry.data_file)
         return refuse(ENOTSUP, err);
     if (q->snapshots.count >= LIMIT_QCOW2_SNAPSHOTS)
@@ -253,6 +254,7 @@ int qcow2_snapshot_apply(struct image *image, const char *id_or_name, struct qim
     const struct qcow2_snapshot *snapshot = find_to_apply(q, id_or_name);
     struct shadow s;
 
+    qimg_error_clear(err);
     TRY(check_apply(q, snapshot, err));
     int rc = shadow_begin(&s, q, SHADOW_BEHIND);
     if (rc == 0)
@@ -333,6 +335,7 @@ int qcow2_snapshot_delete(struct image *image, const char *name, struct qimg_err
     struct shadow s;
     size_t index = 0;
 
+    qimg_error_clear(err);
     while (index < q->snapshots.count && strcmp(q->snapshots.items[index].name, name) != 0)
         index++;
     if (index == q->snapshots.count || q->geometry.data_file)
