@@ -10,11 +10,6 @@
 #include "cleanup.h"
 #include "doctor.h"
 
-static void cleanup_user(struct access_user *user)
-{
-    access_user_release(user);
-}
-
 static void say_block(struct finding *f, const struct access_user *user,
                       const struct access_block *block, const char *file)
 {
@@ -78,7 +73,7 @@ int doctor_access(struct diagnosis *d)
     const bool shut = d->image->problem_code == EACCES || (data && data->problem_code == EACCES);
     if (!shut && !d->options->as_user)
         return 0;
-    AUTO(cleanup_user) struct access_user user = { 0 };
+    AUTO(access_user_release) struct access_user user = { 0 };
     TRY(access_user_find(d->options->as_user, &user, d->err));
     TRY(judge_file(d, &user, d->image));
     return data ? judge_file(d, &user, data) : 0;

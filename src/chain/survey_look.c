@@ -71,11 +71,6 @@ static void cleanup_file(struct io_file *const *file)
     io_file_close(*file);
 }
 
-static void cleanup_layer(struct layer *layer)
-{
-    layer_release(layer);
-}
-
 int survey_content(const struct qimg_survey *survey, const char *path, const char **format)
 {
     const struct io_open_options how = { 0 };
@@ -122,7 +117,7 @@ static int open_header(struct qimg_survey *survey, const struct look *look, cons
 static int peek(struct qimg_survey *survey, const struct look *look, struct qimg_chain_image *image,
                 struct qimg_error *err)
 {
-    AUTO(cleanup_layer) struct layer layer = { 0 };
+    AUTO(layer_release) struct layer layer = { 0 };
     struct qimg_error unheard;
     TRY(set_problem(image, QIMG_CHAIN_UNREAD, 0, "its format is not recorded", err));
     if (!image->content || !format_find(image->content))
@@ -165,7 +160,7 @@ static int read_header(struct qimg_survey *survey, const struct look *look, stru
                        struct qimg_error *err)
 {
     struct qimg_chain_image *image = &s->image;
-    AUTO(cleanup_layer) struct layer layer = { 0 };
+    AUTO(layer_release) struct layer layer = { 0 };
     struct qimg_error why;
     qimg_error_clear(&why);
     int rc = open_header(survey, look, look->format, &layer, &why);

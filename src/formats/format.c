@@ -9,11 +9,6 @@
 #include "checked.h"
 #include "cleanup.h"
 
-static void cleanup_table_refs(struct table_ref_vec *refs)
-{
-    table_ref_vec_release(refs);
-}
-
 static int decode_table(const struct image *image, struct qimg_range want,
                         const struct table_ref *table, struct extent_vec *out,
                         struct qimg_error *err)
@@ -34,7 +29,7 @@ static int decode_table(const struct image *image, struct qimg_range want,
 int image_map(const struct image *image, struct qimg_range want, struct extent_vec *out,
               struct qimg_error *err)
 {
-    AUTO(cleanup_table_refs) struct table_ref_vec tables = { 0 };
+    AUTO(table_ref_vec_release) struct table_ref_vec tables = { 0 };
 
     want = range_clip(want, image->size);
     if (want.len == 0)

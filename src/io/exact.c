@@ -150,7 +150,7 @@ int io_read_cached(struct io_file *file, uint64_t off, void *buf, size_t len)
     return 0;
 }
 
-/* Fills the block at @off of @bounce from the file, where the write covers it only in part. */
+/* Fills @block from the file at @off: the write covers it only in part. */
 static int read_edge(struct io_file *file, uint64_t off, uint8_t *block)
 {
     size_t got;

@@ -93,12 +93,7 @@ int io_extents(struct io_file *file, uint64_t off, struct io_extent *out)
 /* fallocate(), with every way of saying "not here" turned into -ENOTSUP. */
 static int try_fallocate(int fd, int mode, struct qimg_range range)
 {
-    int rc;
-
-    do
-        rc = fallocate(fd, mode, (off_t)range.off, (off_t)range.len);
-    while (rc < 0 && errno == EINTR);
-    if (rc == 0)
+    if (RETRY_EINTR(fallocate(fd, mode, (off_t)range.off, (off_t)range.len)) == 0)
         return 0;
     const int failure = errno;
     if (failure == EOPNOTSUPP || failure == ENOSYS || failure == ENODEV || failure == EINVAL)

@@ -163,11 +163,6 @@ static void audit_list(const struct audit *a, const struct qcow2_extensions *ext
         audit_tell(a->request, "bitmaps", NULL, "it has persistent bitmaps");
 }
 
-static void release_extensions(struct qcow2_extensions *extensions)
-{
-    qcow2_extensions_release(extensions);
-}
-
 /* The area may be as large as a cluster: 2 MiB. */
 static int audit_extensions(const struct audit *a, struct qimg_error *err)
 {
@@ -175,7 +170,7 @@ static int audit_extensions(const struct audit *a, struct qimg_error *err)
     const uint64_t begin = h->header_length,
                    end = h->backing_off ? h->backing_off : UINT64_C(1) << h->cluster_bits;
     const size_t len = begin < end ? (size_t)(end - begin) : 0;
-    AUTO(release_extensions) struct qcow2_extensions extensions = { 0 };
+    AUTO(qcow2_extensions_release) struct qcow2_extensions extensions = { 0 };
     struct qimg_error why;
 
     extensions.bytes = malloc(len ? len : 1);

@@ -54,16 +54,11 @@ static int decode_live(struct qcow2 *q, struct qimg_range want, const struct tab
     return qcow2_map_decode(&q->image, want, table, raw, out);
 }
 
-static void cleanup_tables(struct table_ref_vec *tables)
-{
-    table_ref_vec_release(tables);
-}
-
 static int qcow2_map_live(struct image *image, struct qimg_range want, struct extent_vec *out,
                           struct qimg_error *err)
 {
     struct qcow2 *q = qcow2_of(image);
-    AUTO(cleanup_tables) struct table_ref_vec tables = { 0 };
+    AUTO(table_ref_vec_release) struct table_ref_vec tables = { 0 };
 
     int rc = qcow2_map_plan(image, want, &tables);
     for (size_t i = 0; rc == 0 && i < tables.count; i++)
