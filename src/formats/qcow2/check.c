@@ -175,6 +175,7 @@ static int count_again(struct check *c)
 
     c->fix_errors = false; /* it is told again, not mended again */
     c->rebuild = false;
+    counts_release(&c->before); /* what was replaced stands in nobody's way any more */
     int rc = check_load_counts(c);
     if (rc == 0)
         rc = count_all(c);
@@ -267,6 +268,9 @@ static int rewrite_snapshots(struct check *c, struct qimg_error *err)
     TRY(check_measure(c));
     TRY(count_again(c));
     TRY(free_replaced(c, &highest, &ignored));
+    TRY(repair_counts(c, true));
+    TRY(check_copied(c));
+    TRY(mender_flush(&c->mender));
     return repair_counts(c, false);
 }
 

@@ -95,6 +95,7 @@ void repair_forget_metadata(struct check *c)
     piece_vec_release(&c->l1_pieces);
     piece_vec_release(&c->cut_pieces);
     piece_vec_release(&c->count_pieces);
+    memset(c->asked_cluster, 0, sizeof(c->asked_cluster));
     c->knows_metadata = false;
 }
 
