@@ -167,7 +167,7 @@ static void print_help_row(const struct qimg_option_help *row)
     printf("%*s - %s\n", width < 24 ? 24 - width : 0, "", row->help);
 }
 
-/* Prints two tables that are sorted by name as one; of a name in both, @rows tells. */
+/* Merges two tables that are sorted by name; of a name in both, the row of @rows is printed. */
 static void print_help_rows(const struct qimg_option_help *rows,
                             const struct qimg_option_help *more)
 {

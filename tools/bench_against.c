@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading and comparing. Two configurations are the same where their JSON is, so that nothing that
- * a report tells of itself can be forgotten here: the new one is printed and read, too.
+ * Reading and comparing. Configurations are compared as JSON, so that no member can be forgotten
+ * here: the new report is printed and read back for it.
  */
 #include "bench_against.h"
 
@@ -204,7 +204,7 @@ static int compare_series(struct bench_comparison *c, const struct bench_report 
     return 0;
 }
 
-/* What was measured then and is not now. */
+/* What only the old report has. */
 static int name_the_gone(struct bench_comparison *c, const json_t *now)
 {
     size_t index;

@@ -12,7 +12,7 @@
 
 struct bench_old;
 
-/* Reads file @name; what it is no report in is refused. EXIT_DONE or EXIT_FAILED. */
+/* Reads the report in file @name, and refuses a file that is none. EXIT_DONE or EXIT_FAILED. */
 int bench_old_read(const struct tool *tool, const char *name, struct bench_old **out);
 void bench_old_free(struct bench_old *old);
 
@@ -48,7 +48,7 @@ void bench_comparison_text(FILE *to, const struct bench_comparison *comparison,
 /* A member "against" of the object that is open. */
 void bench_comparison_json(struct out *out, const struct bench_comparison *comparison);
 
-/* What @key of the old report's environment is; NULL = not told. */
+/* The value of @key in the environment of the old report; NULL = not there. */
 const char *bench_old_environment(const struct bench_old *old, const char *key);
 const char *bench_old_name(const struct bench_old *old);
 

@@ -23,7 +23,7 @@ struct bench_chain {
  * given to bench_scratch_remove(). EXIT_DONE or EXIT_FAILED. */
 int bench_scratch_make(const struct tool *tool, const char *where, char **out);
 
-/* Takes it away with all that is in it. NULL is fine. */
+/* Removes it with all that is in it. NULL is fine. */
 void bench_scratch_remove(const struct tool *tool, char *scratch);
 
 /* Builds the images and makes them durable. EXIT_DONE or EXIT_FAILED; where a signal stopped it

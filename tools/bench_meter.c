@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The last is where it is today: what is wrong with it is told. */
+/* The last is the current place: errors are reported about that one. */
 static const char *const id_files[] = {
     "/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter/id",
     "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Two plots above each other over one axis of depths: throughput from zero, latency on a
- * logarithmic axis. Dots are medians, bars go from the least round to the greatest.
+ * logarithmic axis. Dots are medians; bars span the rounds.
  */
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The report itself, without words.
+ * Filling and releasing the report; how it is shown is in other files.
  */
 #include "bench_report.h"
 

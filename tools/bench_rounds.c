@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One round: everything is made anew, so that no round has it better than another. What is measured
- * begins when the image is open, the page cache is as it was asked for, and warming up is over.
+ * One round: everything is made anew, so that all rounds start alike. What is measured begins when
+ * the image is open, the page cache is as it was asked for, and warming up is over.
  */
 #include "bench_rounds.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What options do not go together, and what stands for those that were not given.
+ * Which options exclude each other, and the defaults of those that were not given.
  */
 #include "bench_options.h"
 

@@ -76,7 +76,7 @@ static int read_policy(struct tool *tool, const char *name, struct qimg_audit_po
     return code;
 }
 
-/* --allow-dir, each of which says where a backing file may lie. */
+/* --allow-dir: directories in which a backing file may lie. */
 static char *join_directories(const struct tool *tool)
 {
     char *joined = NULL;

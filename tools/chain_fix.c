@@ -18,7 +18,7 @@
 struct choices {
     struct qimg_fix_choice list[CHOICES_MAX];
     size_t count;
-    bool bare; /* the option was given without a choice */
+    bool bare; /* the option was given without its value */
 };
 
 struct fix_args {
@@ -246,7 +246,7 @@ int chain_fix(struct tool *tool, int argc, char **argv)
         return tool_fail_usage(tool, "--relative and --absolute exclude each other");
     if (args.apply)
         confine_changes_any(tool); /* any image of the chain */
-    confine_inspects(tool);        /* whose locks are in the way is not known before */
+    confine_inspects(tool);        /* so that a lock's holder can be named */
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     const int code = fix(tool, &args, context, argv[optind]);

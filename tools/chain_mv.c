@@ -110,7 +110,7 @@ static int run(struct tool *tool, const struct mv_args *args, const char *const 
     qimg_error_clear(&err);
     if (!args->dry_run)
         confine_anything(tool);
-    confine_inspects(tool); /* whose locks are in the way is not known before */
+    confine_inspects(tool); /* so that a lock's holder can be named */
     if (tool_context(tool, &context))
         return EXIT_FAILED;
     int code = EXIT_DONE;

@@ -117,7 +117,7 @@ static void print_json(const struct qimg_chain *chain, const struct qimg_finding
     out_close(&out);
 }
 
-/* What is broken is not told to libvirt; findings go to stderr, where they are in nobody's way. */
+/* A broken chain is not written for libvirt. Findings go to stderr, beside the XML on stdout. */
 static int print_libvirt(struct tool *tool, const struct show_args *args,
                          const struct qimg_chain *chain, const struct qimg_findings *findings)
 {

@@ -86,7 +86,7 @@ static int amend(struct tool *tool, struct amend_args *args, const char *file)
     struct qimg_image *image;
     if (!args_options_want_help(&args->options) && args_options_split(tool, &args->options))
         return EXIT_FAILED;
-    /* What is below is of no concern but where the disk grows into it. */
+    /* The backing file matters only where the disk grows. */
     const bool alone = tool->options.gate.policy != QIMG_POLICY_QEMU;
     struct qimg_open_options options = {
         .format = args->format,

@@ -65,14 +65,15 @@ static int run_plain(struct tool *tool, const struct bench_options *options)
 
 /* --- the report ------------------------------------------------------------------------------- */
 
-/* The files beside the report, opened before the work begins: a wrong name is told at once. */
+/* The files beside the report are opened before the work begins, so that a wrong name fails at
+ * once. */
 struct beside {
     struct bench_old *old; /* --against */
     FILE *plot;            /* --plot */
     bool plot_is_new, drawn;
 };
 
-/* What is there stays until there is a plot. */
+/* An older file keeps its content until there is a plot to replace it. */
 static FILE *open_plot(const char *name, bool *is_new)
 {
     int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -121,7 +122,7 @@ static int draw(const struct tool *tool, const struct bench_report *report, stru
                      strerror(drawn ? errno : why));
 }
 
-/* A new file that no plot came into goes again. */
+/* Removes a file that was made here and got no plot. */
 static void beside_close(const struct bench_options *options, struct beside *beside)
 {
     bench_old_free(beside->old);

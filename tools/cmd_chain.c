@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * chain: what is no verb is an image to be shown.
+ * chain: anything that is no verb is an image, to be shown.
  */
 #include "chain_verbs.h"
 #include "verb.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * check: is an image sound, and mend it. Exit codes 0 sound, 1 could not tell, 2 corrupt, 3 only
- * leaks, 63 the format has no check; after a repair they tell of what is left. What is found is
- * told on stderr as it is found, the sum of it on stdout.
+ * leaks, 63 the format has no check; after a repair they stand for what is left. Findings go to
+ * stderr as they are made, their sums to stdout.
  */
 #include <errno.h>
 #include <getopt.h>

@@ -66,7 +66,7 @@ struct commit_run {
     struct job job;
 };
 
-/* The library tells of nothing done yet once the chain is open. */
+/* The first report, of 0 bytes, comes when the chain is open. */
 static int tell_progress(void *user, uint64_t done, uint64_t total)
 {
     struct commit_run *run = user;

@@ -73,7 +73,7 @@ static int compare(struct qimg_context *context, const struct compare_args *args
     const int rc = qimg_compare(context, &options, &result, &err);
     const bool same = result.verdict == QIMG_COMPARE_IDENTICAL;
     if (rc == 0 && (same || args->all) && run->job.progress.printed < 100)
-        job_complete(&run->job); /* proved without work to tell of */
+        job_complete(&run->job); /* proved by the maps alone: there was no work */
     job_settle(&run->job);
     compare_print_end(&run->print, &result, rc < 0 ? &err : NULL);
     if (rc == 0)

@@ -58,8 +58,8 @@ static int fail(struct job *job, const char *target, const struct qimg_error *er
     return job_fail(job, err, "'%s' holds a part of what was to be copied", target);
 }
 
-/* This contradiction, which is seen before all that may fail in qimg_convert(), QEMU tells of and
- * ends with 0 nevertheless. */
+/* QEMU complains of this combination and exits with 0 all the same. It is found before anything in
+ * qimg_convert() can fail. */
 static bool is_no_failure(const struct tool *tool, const struct convert_args *args)
 {
     return tool->as_qemu && args->target_is_zero && args->backing;
@@ -128,7 +128,7 @@ static void report_work(const struct tool *tool, const struct qimg_context *cont
 static void say_what_is_done(struct tool *tool, const struct convert_args *args, char **names)
 {
     const char *target = names[args->source_count];
-    if (!args->backing) /* it is opened for its size, under whatever name the target joins it to */
+    if (!args->backing) /* opened for its size, by the name that the target records */
         for (size_t i = 0; i < args->source_count; i++)
             confine_reads(tool, names[i], args->image_opts);
     if (args->no_create) {

@@ -53,7 +53,7 @@ static void announce(void *user, const char *text)
     (void)user;
     text_show(stdout, text);
     putchar('\n');
-    fflush(stdout); /* before what goes wrong next is told on the other stream */
+    fflush(stdout); /* so that it comes before an error on stderr */
 }
 
 static int create(struct tool *tool, const struct create_args *args, const char *file,

@@ -84,7 +84,7 @@ static int set_operands(const struct tool *tool, struct dd_args *args, char **op
 
 /* --- the copy ------------------------------------------------------------------------------- */
 
-/* What is copied of an input of @size bytes. False: the skip leads beyond it. */
+/* The range to copy of an input of @size bytes. False: skip= lies beyond its end. */
 static bool range_of(const struct dd_args *args, uint64_t size, struct qimg_range *range)
 {
     if (args->has_count && args->count <= INT64_MAX / args->block &&

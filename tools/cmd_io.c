@@ -124,7 +124,7 @@ static int run(struct tool *tool, const struct io_args *args, const char *file)
     if (open_options(&io, args, &open))
         return EXIT_FAILED;
     confine_changes_any(tool); /* its commands open what they like */
-    confine_inspects(tool);    /* whose locks are in the way is not known before */
+    confine_inspects(tool);    /* so that a lock's holder can be named */
     if (tool_context(tool, &io.context))
         return EXIT_FAILED;
     int rc = file ? io_open_image(&io, file, args->image_opts ? NULL : file, &open) : 0;

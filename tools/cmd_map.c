@@ -51,7 +51,7 @@ struct map_run {
     struct map_entry entry; /* the one that may still grow */
 };
 
-/* Prints the entry that is complete; a person is told data alone. */
+/* Prints the entry that is complete. The text for people lists data alone. */
 static int print_entry(const struct map_run *run, bool more)
 {
     const struct map_entry *entry = &run->entry;

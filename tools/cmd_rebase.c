@@ -98,7 +98,7 @@ static int copy_and_change(const struct pull_command *command, struct qimg_image
     return EXIT_DONE;
 }
 
-/* Is there room for a fingerprint (@dry_run), or: records it. */
+/* Records the fingerprint; with @dry_run, only checks that the header has room for it. */
 static int seal(struct tool *tool, const struct rebase_args *args, struct qimg_image *image,
                 bool dry_run)
 {
@@ -125,7 +125,7 @@ static int work(const struct pull_command *command, struct qimg_image *image, st
     return code == EXIT_DONE ? seal(command->tool, args, image, false) : code;
 }
 
-/* The values of options that are not taken as they are. */
+/* The options whose text is parsed. */
 static int read_caches(struct tool *tool, struct rebase_args *args, enum qimg_cache *cache)
 {
     if (args->cache && args_cache(tool, "cache option", args->cache, cache))

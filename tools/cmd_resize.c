@@ -134,8 +134,8 @@ static int resize(struct tool *tool, const struct resize_args *args, struct chan
     return code;
 }
 
-/* "-SIZE" that follows FILE is no option. getopt is not shown it: the argument is taken out, and
- * a "--" keeps what is left in order. Returns it, or NULL. */
+/* "-SIZE" that follows FILE is no option. getopt is not shown it: the argument is taken out, and a
+ * "--" keeps what is left in order. Returns the argument, or NULL. */
 static char *take_negative(int *argc, char **argv)
 {
     for (int i = 2; i < *argc; i++) {

@@ -82,8 +82,8 @@ void confine_changes_any(struct tool *tool)
     at_least(tool, SANDBOX_REWRITES);
 }
 
-/* Does somebody hold a lock on it? Then the command will say who, for which it looks at other
- * processes, and goes no further. */
+/* Does somebody hold a lock on it? Then the command fails, and says who, for which it looks at
+ * other processes. */
 static bool is_in_use(const char *name)
 {
     struct flock lock = {

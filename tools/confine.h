@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a command says that it will do to files. Said before tool_context(), which enters the
- * sandbox by it: what was not said cannot be done afterwards. A command that says nothing reads,
- * and writes to what it has open already (standard output).
+ * What a command declares that it will do to files. Declared before tool_context(), which enters
+ * the sandbox accordingly: what was not declared cannot be done afterwards. Without any declaration
+ * a command can read files, and write to what is open already (standard output).
  */
 #ifndef TOOLS_CONFINE_H
 #define TOOLS_CONFINE_H
@@ -14,8 +14,8 @@
  * then --allow-dir bounds what can be read at all. */
 void confine_reads(struct tool *tool, const char *name, bool image_opts);
 
-/* No image is read at all. A stranger has no say in what the command does then: nothing is confined
- * but where the user asked for it. */
+/* No image is read, so that no stranger influences the command: it is confined only where the user
+ * asked for it. */
 void confine_reads_nothing(struct tool *tool);
 
 /* The image @name is changed in place, and its data file. */
@@ -30,7 +30,7 @@ void confine_changes_any(struct tool *tool);
 /* The file @name is made, or written anew. */
 void confine_makes(struct tool *tool, const char *name);
 
-/* The same of the file that a new image @image will call @name (may be NULL). */
+/* The same for the data file that a new image @image will record as @name (may be NULL). */
 void confine_makes_beside(struct tool *tool, const char *image, const char *name);
 
 /* Files are made, renamed and removed wherever the user said. */

@@ -39,7 +39,7 @@ struct graph_svg {
 /* dot will print on @file. 0 or a positive errno: ENOENT where there is no dot. */
 int graph_svg_start(FILE *file, struct graph_svg *svg);
 
-/* @graph NULL: there is none to be drawn after all. 0, a positive errno, or -1 where dot failed. */
+/* @graph NULL: there is nothing to draw after all. 0, a positive errno, or -1 where dot failed. */
 int graph_svg_finish(struct graph_svg *svg, const struct qimg_graph *graph);
 
 #endif

@@ -103,7 +103,7 @@ void io_async_began(struct io *io);
 /* The time since then. */
 struct timespec io_since(struct timespec began);
 
-/* Waits for all requests under way and prints what they brought. */
+/* Waits for all requests under way and prints their results. */
 void io_drain(struct io *io);
 
 /* -C: what lies below [off, off + len) is kept in the image itself from now on. 0 or a negative

@@ -68,7 +68,7 @@ int io_open_letter(struct io *io, struct io_open *open, int letter, const char *
 
 /* --- changes that are not kept ------------------------------------------------------------- */
 
-/* Makes an image of its own above @name, in the directory for temporary files. */
+/* Makes a temporary overlay of the opened image. */
 static int make_overlay(struct io *io, const struct io_opened *opened, const char *format,
                         char **out, struct qimg_error *err)
 {
@@ -198,7 +198,7 @@ bool io_is_writable(const struct io *io)
     return !io->opened->open.read_only;
 }
 
-/* What corruption was met is said in QEMU's line, which has no program's name before it. */
+/* Corruption is reported in QEMU's line, which no program's name precedes. */
 static void close_failed(const struct io *io, const struct qimg_error *err)
 {
     static const char marking[] = "qcow2: Marking image as corrupt: ";

@@ -125,7 +125,7 @@ static bool matches(const struct reading *r)
     return len == 0 || (bytes[0] == r->pattern && memcmp(bytes, bytes + 1, len - 1) == 0);
 }
 
-/* Prints what a read brought; -1 where the pattern was another one. */
+/* Prints the result of a read; -1 where the pattern did not match. */
 static int show(const struct reading *r)
 {
     struct io_report report = { "read", r->off, r->len, io_since(r->began), r->machine };
@@ -211,7 +211,7 @@ static void async_done(struct io *io, struct io_pending *pending, int result)
     if (result < 0)
         printf("readv failed: %s\n", strerror(-result));
     else
-        (void)show(r); /* a wrong pattern is told, and no failure of the command */
+        (void)show(r); /* a wrong pattern is reported, and does not fail the command */
     free(r->block);
     free(r);
 }

@@ -20,7 +20,7 @@ struct writing {
     bool state, compressed, machine, durable, no_fallback, quiet, may_unmap, zeroes;
     bool has_pattern;
     int pattern;
-    const char *file; /* its bytes, over and over, are what is written */
+    const char *file; /* its bytes are written, repeated as often as needed */
     uint8_t *block;   /* allocated */
     uint8_t *bytes;   /* in it */
     struct timespec began;
@@ -302,7 +302,7 @@ static int queue(struct io *io, struct writing *w)
     return rc;
 }
 
-/* The command succeeds once the request is under way; what becomes of it is told later. */
+/* The command succeeds once the request is under way; its outcome is printed when it completes. */
 static int submit(struct io *io, const struct writing *asked)
 {
     struct writing *w = malloc(sizeof(*w));

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* timeout(1) and closing terminals send two signals at once, which are one wish. */
+/* timeout(1) and a terminal that closes send two signals at once, which count as one. */
 #define APART_NS 100000000
 
 static volatile sig_atomic_t stop_signal;

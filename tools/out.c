@@ -32,8 +32,7 @@ static void human_key(struct out *out, const char *key)
         putc(*key == '-' ? ' ' : *key, out->file);
 }
 
-/* Everything that stands before a value: the comma and line end after its elder brother,
- * indentation, key. */
+/* Everything in front of a value: comma and line end of the member before, indentation, key. */
 static void begin(struct out *out, const char *key, bool container)
 {
     if (out->depth == 0)

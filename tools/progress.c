@@ -43,7 +43,7 @@ static float percent_of(const struct progress *progress)
 
 /* --- what the clock says -------------------------------------------------------------------- */
 
-/* Is it time to tell something again? The rate follows what happened since the last time. */
+/* Is it time for another report? The rate follows what happened since the last one. */
 static bool is_due(struct progress *progress, double every)
 {
     const double now = seconds_since(progress->began), gone = now - progress->told;
@@ -179,7 +179,7 @@ static void set_percent(struct progress *progress, float percent)
     print_line(progress, percent);
 }
 
-/* A job may say the same twice. */
+/* A job may report the same place twice. */
 static bool is_news(const struct progress *progress)
 {
     return progress->total > 0 && percent_of(progress) != progress->printed;

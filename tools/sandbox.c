@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See sandbox.h. The filter comes second: it does not allow Landlock's own calls. But where nothing
- * is written, nor a ring set up, nor reading bounded, it does all that there is to do alone:
- * Landlock would only hide from us who holds a lock, and cost time.
+ * See sandbox.h. The filter comes second: it does not allow Landlock's own calls. Where nothing is
+ * written, no ring is set up and reading is not bounded, the filter alone does everything: Landlock
+ * would only hide from us who holds a lock, and cost time.
  */
 #include "sandbox.h"
 

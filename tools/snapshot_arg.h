@@ -9,7 +9,7 @@
 
 struct snapshot_arg {
     const char *either;    /* id or name */
-    const char *id, *name; /* where both are told apart */
+    const char *id, *name; /* given as snapshot.id=, snapshot.name= */
     char *text;            /* owned: what they point into */
 };
 

@@ -9,9 +9,9 @@
 
 struct verb_set {
     const struct command *verbs; /* names are "COMMAND VERB"; ends with a NULL name */
-    const char *note;            /* --help: what goes without a verb; "" = nothing does */
+    const char *note;            /* --help: the usage without a verb; "" = there is none */
     const char *missing;         /* the complaint where there is no argument at all */
-    const char *otherwise;       /* the verb that what is none is an operand of; NULL = none */
+    const char *otherwise; /* the verb that takes any other word as its operand; NULL = none */
 };
 
 /* Runs the verb that @argv[1] names. */

@@ -59,9 +59,9 @@ struct qimg_check_result {
     uint64_t count_bytes;      /* memory that the counts took */
 };
 
-/* Checks the top image alone. What is wrong is in @result, and the call returns 0; it fails
- * where the check itself cannot go on (-ENOTSUP: the format has no check). @result is filled as
- * far as was come even then. */
+/* Checks the top image alone. What is wrong is in @result, and the call returns 0; it fails where
+ * the check itself cannot go on (-ENOTSUP: the format has no check). Even then @result is filled as
+ * far as the check got. */
 QIMG_API int qimg_image_check(struct qimg_image *image, const struct qimg_check_options *options,
                               struct qimg_check_result *result, struct qimg_error *err);
 

@@ -24,7 +24,7 @@ struct qimg_commit_options {
      * Relative names count from the current directory. NULL = nothing is searched. */
     const char *const *dependants;
     bool break_dependants; /* go on although there are some */
-    /* Told of each, before anything is changed; may be NULL. @backing: what it depends on. */
+    /* Called with each, before anything is changed; may be NULL. @backing: what it depends on. */
     void (*dependant)(void *user, const char *name, const char *backing);
 
     qimg_progress_fn progress; /* may be NULL */

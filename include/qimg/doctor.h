@@ -65,9 +65,9 @@ struct qimg_doctor_options {
 };
 
 /* Appends what is wrong with @chain, which is of @survey, to @out: top first. Each image of the
- * survey is judged once: what further chains share with earlier ones is not told again, but counts
- * in out->worst. @options NULL = all defaults.
- * Fails with -ENOMEM; with -EINVAL where as_user is no user, -EPERM where only root may ask. */
+ * survey is judged once: what further chains share with earlier ones is not reported again, but
+ * counts in out->worst. @options NULL = all defaults. Fails with -ENOMEM; with -EINVAL where
+ * as_user is no user, -EPERM where only root may ask. */
 QIMG_API int qimg_survey_diagnose(struct qimg_survey *survey, const struct qimg_chain *chain,
                                   const struct qimg_doctor_options *options,
                                   struct qimg_findings *out, struct qimg_error *err);

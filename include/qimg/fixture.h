@@ -49,7 +49,7 @@ QIMG_API int qimg_fixture_build(struct qimg_context *context, const struct qimg_
 struct qimg_fixture_verify_options {
     enum qimg_engine engine;
     unsigned threads;
-    /* Told of everything that is not as the manifest says. */
+    /* Called with everything that is not as the manifest says. */
     void (*finding)(void *user, const char *file, const char *text);
     void *user;
 };

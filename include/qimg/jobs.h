@@ -80,9 +80,9 @@ struct qimg_compare_difference {
 struct qimg_compare_options {
     struct qimg_image *a, *b;
     bool strict;
-    /* Told of every difference, in guest order, neighbours of one kind from the same layers as one;
-     * what only one image has is told as SIZE, and as CONTENT where it is not zero. NULL: the first
-     * one decides, and nothing is looked at behind it. */
+    /* Called with every difference, in guest order, neighbours of one kind from the same layers as
+     * one; what only one image has is told as SIZE, and as CONTENT where it is not zero. NULL: the
+     * first one decides, and nothing is looked at behind it. */
     void (*difference)(void *user, const struct qimg_compare_difference *difference);
     qimg_progress_fn progress;
     void *user;

@@ -80,8 +80,8 @@ QIMG_API int qimg_rebase_plan(struct qimg_image *image, const struct qimg_rebase
 /* --- stream --------------------------------------------------------------------------------- */
 
 struct qimg_stream_options {
-    /* Stays below: the image of the chain that this names, as the image above it would, or from the
-     * current directory. NULL: nothing does, and @image needs no other one afterwards. */
+    /* The image of the chain that stays below, by the name that the image above it has for it, or
+     * from the current directory. NULL: none stays, and @image needs no other one afterwards. */
     const char *base;
     struct qimg_pull_options pull;
 };

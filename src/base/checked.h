@@ -38,7 +38,7 @@ static inline struct qimg_range range_clip(struct qimg_range r, uint64_t limit)
     return r;
 }
 
-/* Have @a and @b, both within some limit, a byte in common? */
+/* Do @a and @b have a byte in common? Neither may end past 2^64. */
 static inline bool ranges_meet(struct qimg_range a, struct qimg_range b)
 {
     return a.len && b.len && a.off < b.off + b.len && b.off < a.off + a.len;

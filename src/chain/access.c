@@ -122,7 +122,7 @@ struct question {
     int answer;
 };
 
-/* Asked by doing it: what access() says is of the wrong identity, or of none that is real. */
+/* By opening it: access() answers for another identity than the one that opens. */
 static int try_it(const char *path, bool search)
 {
     struct stat st;

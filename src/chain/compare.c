@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Compare: do two images show the guest the same bytes? Ranges that both maps send to the same
- * bytes of the same file, or that are zero in both, are proved equal without reading. What
- * remains is read side by side through the pipeline; the first difference in guest order decides,
- * unless the caller wants to be told of all.
+ * bytes of the same file, or that are zero in both, are proved equal without reading. What remains
+ * is read side by side through the pipeline; the first difference in guest order decides, unless
+ * the caller wants all differences.
  */
 #include "bits.h"
 #include "differ.h"
@@ -12,7 +12,7 @@
 
 #define SECTOR 512u
 
-/* The plan shows every so many steps that it is alive: a slot may be long in coming. */
+/* The plan reports progress each so many steps: it may be long before a slot is filled. */
 #define STEPS_TO_TELL 4096
 
 DEFINE_VEC(difference_vec, struct qimg_compare_difference)
@@ -143,7 +143,7 @@ static int push_difference(const struct compare *c, struct difference_vec *to,
     return difference_vec_push(to, difference);
 }
 
-/* The next @len bytes are of another status; 0: QEMU says so, but nothing is to be told. */
+/* The next @len bytes are of another status; 0: QEMU says so, but there is nothing to report. */
 static int note_unlike(struct compare *c, struct batch *batch, const struct run run[2],
                        uint64_t len, struct qimg_error *err)
 {

@@ -47,7 +47,7 @@ int convert_check_bitmaps(const struct qimg_convert_options *options, struct qim
     return check(&info, err);
 }
 
-/* QEMU goes through its list from the last one on. */
+/* QEMU goes through its list backwards. */
 static void tell_skipped(const struct qimg_context *context, const struct qimg_bitmap_info *bitmaps,
                          size_t count)
 {

@@ -15,7 +15,7 @@
 
 #define SECTOR 512u
 
-/* Progress is told in steps of this, or of shorter runs, as QEMU tells it: in its buffers. */
+/* Progress is reported in steps of QEMU's buffers, or of shorter runs, as QEMU does. */
 #define PROGRESS_STEP (2 * MiB)
 
 /* Zeros are written a piece at a time, so that progress is seen. */
@@ -211,7 +211,8 @@ static int plan_zeros(struct convert *c, struct copy_slot *slot, uint64_t len,
     return 0;
 }
 
-/* @len bytes of @run are the slot's. The slot that ends a step stands for all of it. */
+/* The slot has taken @len of a run's @run_len bytes. The slot that ends a step stands for all of
+ * it. */
 static void account(struct convert *c, struct copy_slot *slot, uint64_t run_len, uint64_t len)
 {
     c->step += len;
@@ -221,8 +222,7 @@ static void account(struct convert *c, struct copy_slot *slot, uint64_t run_len,
     c->step = 0;
 }
 
-/* What the file system may copy is whole blocks of the target: the rest of @run is another piece.
- */
+/* The file system copies whole blocks of the target only: the rest of @run is another piece. */
 static uint64_t offload_len(const struct convert *c, const struct run *run, uint64_t len)
 {
     const uint64_t off = target_off(c), unit = c->grow;

@@ -311,7 +311,7 @@ static int call_work(struct io_request *request)
     return 0;
 }
 
-/* The call has returned. The slot's writes to an image may be another call's by now. */
+/* The call has returned. Another call may have taken over the slot's writes to an image. */
 static void worked(struct io_request *request)
 {
     struct copy_slot *slot = request->user;

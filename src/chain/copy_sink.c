@@ -148,8 +148,8 @@ static bool has_moved(const struct copy_slot *slot)
     return true;
 }
 
-/* A cluster is held: by an earlier change of this slot, which must move then before the rest
- * can be placed, or by somebody else, who will let go. */
+/* A cluster is held: by an earlier change of this slot, which must be moved before the rest can be
+ * placed, or by somebody else, who will release it. */
 static void wait_for_clusters(struct copy_slot *slot, const struct chain_write *change)
 {
     if (has_moved(slot))

@@ -2,9 +2,8 @@
  *
  * The copy pipeline's way into an image: places each slot's writes in the order of planning, moves
  * their bytes without order. In the queue's mode the job's thread places them (copy_sink_stage,
- * copy_sink_advance) and the queue moves. In the workers' mode the worker at whose slot it is the
- * turn places it, and after that also slots that became ready meanwhile: no worker waits for
- * another one.
+ * copy_sink_advance) and the queue moves. In the workers' mode the worker whose slot is next places
+ * it, and then any slots behind it that became ready meanwhile: no worker waits for another.
  */
 #ifndef CHAIN_COPY_SINK_H
 #define CHAIN_COPY_SINK_H

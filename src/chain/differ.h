@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The differences that compare finds, on their way to the caller: the first one is the verdict,
- * neighbours become one, and what only the longer image has is told in its place.
+ * neighbours become one, and what only the longer image has is reported in its place.
  */
 #ifndef CHAIN_DIFFER_H
 #define CHAIN_DIFFER_H

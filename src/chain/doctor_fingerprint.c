@@ -38,7 +38,7 @@ static int tell(struct diagnosis *d, const struct qimg_fingerprint_check *found)
     return doctor_end(d, &f);
 }
 
-/* What keeps the files from being compared is told by other checks. */
+/* What keeps the files from being compared is other checks' to report. */
 static bool compare(struct diagnosis *d, struct qimg_fingerprint_check *found)
 {
     const struct qimg_open_options how = { .format = d->image->format,

@@ -52,7 +52,7 @@ MUST_CHECK int finding_end(struct finding *f);
 /* A name between quotes, fit for a terminal, to be freed: 'base.qcow2'. NULL: no memory. */
 char *finding_show(const char *name);
 
-/* Counts a severity that was told earlier. */
+/* Counts a severity that was reported earlier. */
 void findings_count(struct qimg_findings *out, enum qimg_severity severity);
 
 #endif

@@ -324,7 +324,7 @@ static bool took_proven(const struct qimg_fix_step *step)
     return false;
 }
 
-/* What a loop's last image should name only the user knows. */
+/* Only the user knows what the last image of a loop should name. */
 static int plan_loop(struct planner *p, const struct qimg_chain_image *holder)
 {
     struct qimg_fix_step step;
@@ -380,7 +380,7 @@ static int check_choices(const struct qimg_fix_options *options, struct qimg_err
     return 0;
 }
 
-/* A choice for an image that the chain does not have is a mistake of the user's. */
+/* A choice for an image that is not in the chain is the user's mistake. */
 static int check_indexes(const struct planner *p)
 {
     const struct qimg_fix_options *o = p->options;

@@ -298,7 +298,7 @@ static bool same_file(const struct qimg_fix_candidate *a, const struct qimg_fix_
            x.inode == y.inode;
 }
 
-/* The only candidate for which @member holds, hard links of one file being one. */
+/* The only candidate that fits (and, with @proven, is proven), hard links of one file being one. */
 static struct qimg_fix_candidate *only(struct qimg_fix_step *step, bool proven)
 {
     struct qimg_fix_candidate *one = NULL;

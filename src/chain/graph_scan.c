@@ -200,7 +200,7 @@ static void share_out(struct scan *scan, struct share *shares, size_t count)
     pthread_mutex_destroy(&barrier.lock);
 }
 
-/* A raw image bears no signature: its name must do. */
+/* A raw image bears no signature: its name decides. */
 static bool is_called_raw(const char *path)
 {
     assert(path);

@@ -184,7 +184,7 @@ static void walk_release(struct walk *walk)
     layer_release(&walk->layer);
 }
 
-/* Opens the image at walk->place in the stead of the one before, and notes what it says. */
+/* Opens the image at walk->place in place of the one before, and notes what it says. */
 static int visit_place(struct walk *walk, const char *format, const struct gate_request *reference,
                        const char *name, struct qimg_error *err)
 {

@@ -45,7 +45,7 @@ static int refuse(const struct qimg_chain_image *image, int code, const char *wh
     return name ? qimg_fail(err, code, "image %s %s", name, why) : qimg_fail_memory(err);
 }
 
-/* Can this image be told to libvirt? */
+/* Can this image be written for libvirt? */
 static int check_image(const struct qimg_chain_image *image, struct qimg_error *err)
 {
     const struct qimg_chain_image *data = image->data_file.image;

@@ -356,7 +356,7 @@ static uint64_t first_gap(struct chain_map *map, uint64_t off)
     return memory_is_short || off > far || off >= map->image->size ? UINT64_MAX : off;
 }
 
-/* What fails here fails again, and is told, when it is asked for. */
+/* A failure is ignored: who asks for the window meets it again. */
 static void load_ahead(struct work *work)
 {
     struct chain_map *map =

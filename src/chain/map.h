@@ -39,8 +39,9 @@ uint64_t layer_padding(const struct layer *layer, uint64_t host_off, uint64_t le
 /* What the file of @layer has at its offset @off, at most @len of it. Past its end: a hole. */
 struct io_extent layer_extent(const struct layer *layer, uint64_t off, uint64_t len);
 
-/* Whoever goes through the disk in order is now at @off: has the pool load the next window that is
- * not resolved, unless it is far off, one is being loaded so, or memory is short. */
+/* For those who go through the disk in order and are now at @off: has the pool load the next window
+ * that is not resolved, unless it is far off, another one is being loaded ahead, or memory is
+ * short. */
 void chain_map_ahead(struct chain_map *map, uint64_t off);
 
 /* The top image has changed in @range: windows that are resolved there show what is now. Under the

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How large an image would get: what of the source would be data, cluster by cluster of the
- * target, is told by the source's map alone; the rest is the target format's arithmetic.
+ * How large an image would get: what of the source would be data, cluster by cluster of the target,
+ * follows from the source's map alone; the rest is the target format's arithmetic.
  */
 #include "measure_request.h"
 

@@ -134,8 +134,8 @@ bool new_file_is_in(const struct io_file *file, const struct qimg_image *image)
     return false;
 }
 
-/* The strict policy has opened the next image alone, but what stands below it is as lost when
- * overwritten. What cannot be opened, or may not be, is not known to be the new file. */
+/* The strict policy has opened the next image alone, but an image further down would be lost just
+ * as well. One that cannot, or may not, be opened is taken for another file. */
 bool new_file_is_below(const struct new_file *new, const struct qimg_image *backing)
 {
     struct qimg_image *whole;

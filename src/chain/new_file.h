@@ -48,8 +48,8 @@ MUST_CHECK int new_file_place_data(struct new_file *data, const char *image_name
 /* Is @file one of those that @image consists of? By identity, not by name. @image may be NULL. */
 bool new_file_is_in(const struct io_file *file, const struct qimg_image *image);
 
-/* Is @file one of those that are read through @backing, even those that are not open? Emptying it
- * would lose the backing. */
+/* Is @new one of the files that are read through @backing, opened or not? Emptying it would lose
+ * the backing. */
 bool new_file_is_below(const struct new_file *new, const struct qimg_image *backing);
 
 #endif

@@ -85,7 +85,7 @@ MUST_CHECK int chain_open_beside(struct qimg_image *overlay, const char *name,
                                  const struct qimg_open_options *options, struct qimg_image **out,
                                  struct qimg_error *err);
 
-/* Takes the "Could not open 'NAME': " away with which errors of qimg_image_open() begin. */
+/* Removes the "Could not open 'NAME': " with which errors of qimg_image_open() begin. */
 void chain_strip_open(struct qimg_error *err, const char *name);
 
 /* As qimg_image_open(), of a file that is open already: @file is the top image's, and taken over in

@@ -22,7 +22,7 @@ struct pins {
 
 void pins_init(struct pins *pins);
 
-/* Returns the generation that pins_leave() is to be told. */
+/* Returns the generation to be passed to pins_leave(). */
 uint64_t pins_enter(struct pins *pins);
 void pins_leave(struct pins *pins, uint64_t generation);
 

@@ -212,7 +212,7 @@ static void packed_arrived(struct io_request *request)
 }
 
 /* How many of @runs can be read together: packed clusters of one layer, each beginning not before
- * the one ahead and not behind its end. *end is told where the bytes end. */
+ * the one ahead and not behind its end. *end: where their bytes end. */
 static size_t neighbours(const struct run *runs, size_t count, uint64_t *end)
 {
     size_t i = 1;

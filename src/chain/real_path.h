@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Where a path really ends. Never to find a file: names are joined and opened as text. Only to
- * explain why a name does not lead where somebody thought.
+ * Where a path really ends. Only to explain why a name does not lead where somebody thought, never
+ * to find a file: names are joined and opened as text.
  */
 #ifndef CHAIN_REAL_PATH_H
 #define CHAIN_REAL_PATH_H

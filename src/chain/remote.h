@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Names of places on the network. They are never visited; here is only what can be read off them.
+ * Names of places on the network. They are never visited, only parsed.
  */
 #ifndef CHAIN_REMOTE_H
 #define CHAIN_REMOTE_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The public face of base/size.h: programs on libqimg read and print sizes as qimg does.
+ * The public calls over base/size.h: programs that use libqimg read and print sizes as qimg does.
  */
 #include "size.h"
 

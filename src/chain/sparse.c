@@ -40,7 +40,7 @@ static size_t block_len(struct sparse_rule rule, uint64_t off, size_t left)
     return (size_t)min_u64(rule.align - (off & (rule.align - 1)), left);
 }
 
-/* The length of the run of blocks from @at on that are all zero, or all are not. */
+/* The length of the run of blocks at the start of @buf that are all zero (@zero), or all not. */
 static size_t run_len(struct sparse_rule rule, uint64_t off, const uint8_t *buf, size_t len,
                       bool zero)
 {

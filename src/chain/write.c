@@ -324,8 +324,8 @@ void write_lane_wait(struct write_lane *lane)
 
 /* --- the beginning -------------------------------------------------------------------------- */
 
-/* Nobody said that the image is raw: it must not come to look like something else, which would be
- * opened, with the files that it names, the next time. (QEMU refuses the same.) */
+/* The image was only guessed to be raw: it must not come to look like another format, which would
+ * be believed the next time, with the files that it names. (QEMU refuses the same.) */
 static int check_head(const struct chain_write *write)
 {
     const struct layer *layer = &write->image->layers[0];

@@ -19,10 +19,10 @@ void piece_start(struct write_piece *piece);
 /* The same in the calling thread, without queue: returns 0 or -errno, and @piece is gone. */
 MUST_CHECK int piece_run(struct write_piece *piece);
 
-/* In write.c: @piece ended with @rc. It is gone. */
+/* In write.c: a piece of @write ended with @rc, and is gone. */
 void chain_write_piece_done(struct chain_write *write, int rc);
 
-/* Where failures of @write are told: its own err, once. */
+/* Where a failure of @write is explained: its own err, for the first one only. */
 struct qimg_error *chain_write_error(struct chain_write *write, struct qimg_error *unsaid);
 
 /* Shows the map what happened to guest bytes in @changed, and in the clusters at its ends. Under

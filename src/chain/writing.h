@@ -41,7 +41,7 @@ MUST_CHECK int chain_writing_end(struct qimg_image *image, struct qimg_error *er
 /* Drops what was not flushed, where the image is of no use any more. */
 void chain_writing_abandon(struct qimg_image *image);
 
-/* A plan ended, so that who was told -EAGAIN may ask again. Under the image's lock. */
+/* A plan ended: who got -EAGAIN may ask again. Under the image's lock. */
 void chain_writing_changed(struct qimg_image *image);
 
 /* @len bytes of data were written. True, once for each 32 MiB: the caller has the disk go on with

@@ -58,7 +58,7 @@ struct format_admin_ops {
     int (*snapshot_create)(struct image *image, const struct snapshot_request *request,
                            struct qimg_error *err);
 
-    /* The id is looked for first, then the name. -ENOENT. */
+    /* By id, else by name. -ENOENT. */
     int (*snapshot_apply)(struct image *image, const char *id_or_name, struct qimg_error *err);
 
     /* By name alone. -ENOENT. */

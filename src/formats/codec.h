@@ -36,11 +36,11 @@ MUST_CHECK ssize_t codec_packer_pack(struct codec_packer *packer, const uint8_t 
 /* NULL is fine. */
 void codec_packer_free(struct codec_packer *packer);
 
-/* The same for one time, at the level 0. Safe from several threads. */
+/* Packs once, at level 0. Safe from several threads. */
 MUST_CHECK ssize_t codec_pack(enum codec codec, const uint8_t *in, size_t len, uint8_t *out,
                               size_t room);
 
-/* Begins every compressor; for those who make them, one function a library. */
+/* The head of every compressor. For those who make them, one function for each library. */
 struct codec_packer {
     ssize_t (*pack)(struct codec_packer *, const uint8_t *in, size_t len, uint8_t *out,
                     size_t room);

@@ -42,7 +42,7 @@ struct image_open_options {
     bool writable;
     bool info_only; /* only info will be asked: encrypted images open, no data file needed */
     bool check;     /* check() will be asked: what it can report, or mend, is tolerated */
-    void (*said)(void *user, const char *text); /* told what opening repairs; NULL = nobody is */
+    void (*said)(void *user, const char *text); /* gets what opening repairs; NULL = nobody does */
     void *user;
 };
 

@@ -46,7 +46,7 @@ const struct signature signatures[] = {
     { NULL, false, 0, 0, NULL },
 };
 
-/* Bytes at @at of the file, from @head where they are there. 1: they are @bytes; 0: not. */
+/* Does the file bear @s? Looks into @head where that reaches. 1, 0, or a negative errno. */
 static int bears(struct io_file *file, uint64_t size, const uint8_t head[static HEAD_BYTES],
                  const struct signature *s)
 {

@@ -187,7 +187,7 @@ static int load_record(struct applying *a, uint64_t at, struct record *out)
     return out->off != UNDO_END;
 }
 
-/* Was the log cut while it grew? Then nothing behind @at is a whole log's end. */
+/* Does the log end as a whole one does? One that was cut while it grew does not. */
 static bool has_end(struct applying *a)
 {
     struct record last;

@@ -9,8 +9,8 @@
 
 #include "posix.h"
 
-/* What to say to preadv2() so that it does not wait; once a file was found not to know the flag,
- * nothing where it is memory anyway, and -1 where reading may wait. */
+/* The flags with which preadv2() does not wait. Where a file turned out not to know RWF_NOWAIT:
+ * none if it lies in memory (tmpfs), else -1, as any read may wait. */
 static int cached_flags(const struct posix_file *file)
 {
     switch (atomic_load_explicit(&file->cached_reads, memory_order_relaxed)) {

@@ -123,7 +123,7 @@ static int open_once(const struct posix_engine *engine, const char *name, int fl
     return fd < 0 ? -errno : fd;
 }
 
-/* Waits for no one but a signal, and parks other files where it must. */
+/* Parks other files where descriptors run out. */
 static int open_name(struct posix_engine *engine, const char *name, int flags,
                      const struct io_bounds *bounds)
 {

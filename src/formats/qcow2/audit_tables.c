@@ -9,7 +9,7 @@
  * remembered are at most max_tables places, and a bit for each cluster of the file, under
  * max_map_bytes. What passes one of them is "cost-tables", and the walk ends there.
  *
- * Problems of one kind are told once, the first one with its words and how many there are.
+ * Problems of one kind are reported once: the first one, and how many there are.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -188,7 +188,7 @@ static void sort_places(struct walk *w)
     }
 }
 
-/* The place that @at touches, or NULL. (Where places overlap each other that is told already.) */
+/* The place that @at touches, or NULL. (Overlapping places were reported before.) */
 static const struct place *find_place(const struct walk *w, struct qimg_range at)
 {
     size_t low = 0, high = w->places.count;

@@ -116,8 +116,8 @@ int qcow2_set_backing(struct image *image, const char *name, const char *format,
 
 /* --- with a fingerprint ---------------------------------------------------------------------- */
 
-/* QEMU writes all names of features, and the backing name behind the extensions, whenever it
- * changes the header: would there be room? Else it could change nothing any more. */
+/* Whenever QEMU changes the header it writes all feature names, and the backing name behind the
+ * extensions. Without room for that it could change nothing any more. */
 static bool qemu_has_room(const struct qcow2 *q, const struct backing_seal *seal)
 {
     const struct qcow2_extension_vec *list = &q->extensions.list;

@@ -85,7 +85,7 @@ static int drop(struct bitmap_edit *edit, uint64_t host_off, uint64_t len)
     return cluster_run_vec_push(&edit->dropped, (struct qimg_range){ host_off, align_up(len, cs) });
 }
 
-/* Table and data of a bitmap as it is on disk. @kept: words that go on being used (NULL: none). */
+/* Table and data of a bitmap as it is on disk. @kept: words that stay in use (NULL: none). */
 static int drop_stored(struct bitmap_edit *edit, const struct qcow2_bitmap *b,
                        const uint64_t *words, const struct bitmap_bits *kept)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One run of check or repair, from the snapshot table to the bits of the header, and how what is
- * found is told. Which step comes when is QEMU's order (check.h); how repair keeps the image safe
- * at every moment is in repair.c.
+ * One run of check or repair, from the snapshot table to the bits of the header, and how findings
+ * are reported. Which step comes when is QEMU's order (check.h); how repair keeps the image safe at
+ * every moment is in repair.c.
  */
 #include "check.h"
 
@@ -45,7 +45,7 @@ static void tell(const struct check *c, const struct found *f)
     c->request->finding(c->request->user, &finding);
 }
 
-/* Explains what was kept back, and tells it. */
+/* Explains the findings that were kept back, and reports them. */
 static int tell_found(struct check *c)
 {
     const int rc = c->found.count ? check_explain(c) : 0;
@@ -115,7 +115,7 @@ static int keep_before(struct check *c)
     return rc;
 }
 
-/* What was looked at is told; what that mended is looked at again. */
+/* Reports what the look heard; what was mended by that is looked at again. */
 static int tell_heard(struct check *c)
 {
     const uint64_t mends = c->mends;
@@ -130,7 +130,7 @@ static int tell_heard(struct check *c)
     return check_look(c);
 }
 
-/* Counts in mem what there is, and tells what is wrong with it. */
+/* Counts all references in mem, and reports what is wrong with them. */
 static int count_all(struct check *c)
 {
     c->suspects = 0;
@@ -173,7 +173,7 @@ static int count_again(struct check *c)
 {
     const bool fix_errors = c->fix_errors;
 
-    c->fix_errors = false; /* it is told again, not mended again */
+    c->fix_errors = false; /* it is reported again, not mended again */
     c->rebuild = false;
     counts_release(&c->before); /* what was replaced stands in nobody's way any more */
     int rc = check_load_counts(c);

@@ -32,7 +32,7 @@ static int before_table(struct check *c, uint64_t l1_index, uint64_t word, bool 
 
     (void)active;
     if (check_disk_count(c, check_cluster_of(c, word & QCOW2_OFFSET_MASK), &count) < 0)
-        return 1; /* told already */
+        return 1; /* reported already */
     if (word == flagged(word, count))
         return 0;
     const bool mend = c->mend_flags && repair_may_write(c, place.host_off, REPAIR_L1);

@@ -29,7 +29,7 @@ static size_t lower_bound(const struct check *c, uint64_t cluster)
     return LOWER_BOUND(c->wanted, c->wanted_count, cluster, cluster);
 }
 
-/* Guest bytes that lie in these clusters: the first range found is told, grown by what follows. */
+/* Guest bytes that lie in these clusters: the first range found, grown by what follows it. */
 static void note(struct check *c, struct qimg_range host, struct qimg_range guest)
 {
     const uint64_t last = check_cluster_of(c, host.off + host.len - 1);

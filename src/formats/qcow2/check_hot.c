@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Clusters that more refer to than their counts can say: hot ones. QEMU tells of each reference
- * for which there is no room any more, in the order in which it meets them. So do we, without
- * going through a table for each of the thousands of references that it takes to get there:
+ * Hot clusters: those with more references than their counts can hold. QEMU complains of each
+ * reference for which there is no room any more, in the order in which it meets them. So do we,
+ * without going through a table for each of the thousands of references before:
  *
  *   A table with L links, which leads to clusters of at most T references where counts end at M,
- *   has nothing to tell at its first L - (T - M) visits, since T - M references to each of those
- *   clusters are still to come then. Nor has anybody else until the last of these, and so they
- *   all count at that one.
+ *   overflows none of them at its first L - (T - M) visits, since T - M references to each are
+ *   still to come then. Nothing else overflows them before the last of these visits, so that all
+ *   of them are counted at that one.
  *
- * What is visited one by one is then no more than what there is to tell.
+ * So there are no more visits one by one than there are findings.
  */
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tables in order. Tables of words are read in parts, holes left out. L2 tables are visited one
- * after the other, several being read ahead: problems must be told in the order of the tables, so
- * that they are visited in order, whatever order they arrive in. A visit may change a table on
+ * after the other, several being read ahead: problems are reported in the order of the tables, so
+ * that these are visited in order, whatever order they arrive in. A visit may change a table on
  * disk: what was read before that is then read again.
  */
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 
 /* --- words ------------------------------------------------------------------------------------ */
 
-/* The part of @bytes, not empty, in front of @end that has data: *part, of length 0 if none. */
+/* The first part of [@off, @end) that has data, not empty; of length 0 where there is none. */
 static int next_data(const struct check *c, uint64_t off, uint64_t end, struct qimg_range *part)
 {
     struct io_extent extent;
@@ -134,8 +134,8 @@ static int reread(struct check *c, struct walk_slot *slot)
                          qcow2_cluster_size(c->q), NULL);
 }
 
-/* A check that only looks can be stopped, and so can a repair that has only looked so far. What
- * is told needs no table that was not looked at. */
+/* A check that only looks can be stopped, and so can a repair that has only looked so far.
+ * Reporting needs no table that was not looked at. */
 static int show_progress(struct check *c)
 {
     const struct check_request *request = c->request;
@@ -190,7 +190,7 @@ int table_walk_end(struct table_walk *w)
 
 void table_walk_release(struct table_walk *w)
 {
-    /* Nothing may be under way into memory that goes. */
+    /* No read may be under way into memory that is freed. */
     for (; w->seen < w->sent; w->seen++)
         while (!w->slots[w->seen % w->count].done)
             io_queue_run(w->check->queue, 1);

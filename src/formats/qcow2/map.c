@@ -44,8 +44,8 @@ int qcow2_l1_load(struct qcow2 *q, uint64_t off, uint32_t count, struct qimg_err
 
 /* --- plan ----------------------------------------------------------------------------------- */
 
-/* The slice of table @l1_index that answers for @want. A word of L1 that is wrong still gets a
- * reference, to the file's first bytes, which decode will not look at. */
+/* The slice of table @l1_index that answers for @want. A wrong L1 word gets a reference too, to the
+ * file's first bytes, which decode will not look at. */
 static struct table_ref slice_of(const struct qcow2 *q, uint64_t l1_index, struct qimg_range want)
 {
     const struct qcow2_geometry *g = &q->geometry;
@@ -172,7 +172,7 @@ static uint8_t extent_kind_of(enum qcow2_kind kind)
     return EXTENT_BAD;
 }
 
-/* @count clusters from @guest_off on, of which @c is the first and the others continue it. */
+/* The guest bytes @clusters, of whose clusters @c is the first and the others continue it. */
 static int emit_clusters(const struct sink *sink, const struct qcow2_geometry *g,
                          const struct qcow2_cluster *c, struct qimg_range clusters)
 {

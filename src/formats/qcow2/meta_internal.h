@@ -130,8 +130,8 @@ static inline uint64_t refcount_max(const struct qcow2 *q)
 /* The count in memory, releases not taken off. */
 int refcount_raw(struct qcow2 *q, uint64_t cluster, uint64_t *count);
 
-/* The blocks for @range of cluster numbers exist: 0. Some had to be made, which takes free
- * clusters: 1, and the caller searches again. */
+/* Sees to it that the blocks for [cluster, +count) exist. 0: they did. 1: some had to be made,
+ * which takes free clusters: the caller searches again. */
 int refblocks_ensure(struct qcow2 *q, uint64_t cluster, uint64_t count);
 
 bool refblocks_exist(const struct qcow2 *q, uint64_t cluster, uint64_t count);
@@ -143,8 +143,8 @@ int refblocks_place(struct qcow2 *q, uint64_t cluster, uint64_t count, uint64_t 
 /* Takes the first @blocks of them back: they could not be counted. */
 void refblocks_unplace(struct qcow2 *q, uint64_t cluster, uint64_t count, uint64_t blocks);
 
-/* The table can describe clusters up to number @end: 0. It had to be made longer: 1, search again.
- */
+/* Sees to it that the table can describe clusters up to number @end. 0: it could. 1: it had to be
+ * made longer: the caller searches again. */
 int reftable_reach(struct qcow2 *q, uint64_t end);
 
 /* Adds 1 to each count; all or nothing. Blocks exist. */

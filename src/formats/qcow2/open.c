@@ -232,7 +232,7 @@ static int copy_extension_texts(struct qcow2 *q, struct qimg_error *err)
     return 0;
 }
 
-/* Bitmaps that somebody may not have kept up: they are there no more. */
+/* Bitmaps that a program without them may have missed to update are ignored. */
 static void warn_of_stale_bitmaps(struct qcow2 *q)
 {
     if (!q->extensions.has_stale_bitmaps)
@@ -250,8 +250,8 @@ static void warn_of_stale_bitmaps(struct qcow2 *q)
 
 /* --- writable images -------------------------------------------------------------------------- */
 
-/* Features that we don't know and that tolerate being dropped must be, before anything else is
- * written: what they describe would go stale unnoticed. */
+/* Unknown autoclear features must be dropped before anything else is written: what they describe
+ * would go stale unnoticed. */
 static int clear_unknown_autoclear(struct qcow2 *q, struct qimg_error *err)
 {
     const uint64_t kept = q->header.autoclear & QCOW2_AUTOCLEAR_KNOWN;

@@ -156,7 +156,7 @@ MUST_CHECK int qcow2_table_check(const struct qcow2_table_claim *claim, unsigned
 /* What the header says of its snapshot table, each entry as short as can be. */
 struct qcow2_table_claim qcow2_snapshots_claim(const struct qcow2_header *header);
 
-/* Does a table that has @len > 0 bytes begin inside the file? */
+/* Does @table, of len > 0, begin inside the file? */
 MUST_CHECK int qcow2_table_begins_inside(const char *name, struct qimg_range table,
                                          uint64_t file_size, struct qimg_error *err);
 
@@ -257,7 +257,7 @@ int qcow2_measure(const struct measure_request *request, struct qimg_measure_res
 int qcow2_check(struct image *image, const struct check_request *request,
                 struct qimg_check_result *result, struct qimg_error *err);
 
-/* Mends all that can be; what is found is told through @options->said. */
+/* Mends all that can be; findings go to @options->said. */
 MUST_CHECK int qcow2_repair_dirty(struct qcow2 *q, const struct image_open_options *options,
                                   struct qimg_error *err);
 

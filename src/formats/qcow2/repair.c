@@ -54,8 +54,8 @@ static int find_l1(const struct check *c, struct piece_vec *out)
     return cut_ranges(&ranges, rc, out);
 }
 
-/* Of a table that passed the end of the file no reference was counted: what else lies in it cannot
- * be told. */
+/* No reference of a table that passes the end of the file was counted: nobody knows what else lies
+ * in it. */
 static int add_if_cut(const struct check *c, struct span_vec *ranges, struct qimg_range l1)
 {
     const uint64_t end = c->before.length << c->q->header.cluster_bits;
@@ -119,7 +119,7 @@ static bool meets_l2(const struct check *c, struct qimg_range bytes)
                              (struct qimg_range){ bytes.off - before, bytes.len + before }) > 0;
 }
 
-/* Also where it cannot be told. */
+/* True also where that cannot be found out. */
 static bool overlaps(struct check *c, struct qimg_range bytes, enum repair_kind kind)
 {
     const uint64_t size = qcow2_cluster_size(c->q), first = align_down(bytes.off, size);

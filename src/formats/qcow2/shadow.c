@@ -456,7 +456,7 @@ static int trim(struct shadow *s)
         return punch_released(s, st.size);
     const bool exact = s->written_end > (end - 1) << bits && s->written_end <= end << bits;
     uint64_t size = exact ? s->written_end : end << bits;
-    /* What the old state did not count and had all the same is not ours to cut off. */
+    /* Bytes that the old state had without counting them are not ours to cut off. */
     if (s->file_size > s->counted_end << bits)
         size = max_u64(size, s->file_size);
     if (size < st.size)

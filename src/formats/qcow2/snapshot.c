@@ -27,7 +27,7 @@ static void cleanup_window(struct window *w)
     free(w->bytes);
 }
 
-/* @len bytes of the file at @off, valid until the next call. */
+/* The bytes @want of the file, valid until the next call. */
 static int window_get(struct window *w, struct qimg_range want, const uint8_t **out)
 {
     if (want.off < w->at.off || want.off + want.len > w->at.off + w->at.len) {
