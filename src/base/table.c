@@ -8,13 +8,15 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "bits.h"
+
 #define FIRST_ROOM 64
 
 static uint64_t hash_of(const struct table *table, const char *key)
 {
     uint64_t h = table->seed;
     for (const unsigned char *p = (const unsigned char *)key; *p; p++) {
-        h = (h ^ *p) * UINT64_C(0x9e3779b97f4a7c15);
+        h = (h ^ *p) * HASH_FACTOR;
         h ^= h >> 29;
     }
     return h;

@@ -422,7 +422,7 @@ static int resolve_all(struct loader *l)
 static int by_guest_off(const void *a, const void *b)
 {
     const struct packed_run *x = a, *y = b;
-    return (x->guest_off > y->guest_off) - (x->guest_off < y->guest_off);
+    return compare_u64(x->guest_off, y->guest_off);
 }
 
 static void sort_runs(struct packed_run_vec *runs)

@@ -79,9 +79,8 @@ static int no_memory(struct planner *p)
 static int by_id(const void *a, const void *b)
 {
     const struct file_id *x = a, *y = b;
-    if (x->device != y->device)
-        return x->device < y->device ? -1 : 1;
-    return (x->inode > y->inode) - (x->inode < y->inode);
+    return x->device != y->device ? compare_u64(x->device, y->device)
+                                  : compare_u64(x->inode, y->inode);
 }
 
 /* --- files ---------------------------------------------------------------------------------- */
@@ -419,7 +418,7 @@ static unsigned depth_of(const struct planner *p, const struct moved_image *imag
 static int by_depth(const void *a, const void *b)
 {
     const struct moved_image *const *x = a, *const *y = b;
-    return ((*x)->depth > (*y)->depth) - ((*x)->depth < (*y)->depth);
+    return compare_u64((*x)->depth, (*y)->depth);
 }
 
 static int add_change(struct planner *p, const struct moved_image *image)

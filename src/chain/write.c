@@ -248,15 +248,25 @@ static int plan_next(struct chain_write *write, struct write_piece **out)
 
 /* --- moving on ------------------------------------------------------------------------------ */
 
-static int step(struct chain_write *write)
+/* The next step of @write's plan, under the image's lock. *out: the piece to be moved, NULL where
+ * there is none. -EAGAIN: others hold the clusters, and write->seen says what has happened so far.
+ */
+static int plan_locked(struct chain_write *write, struct write_piece **out)
 {
-    struct write_piece *piece = NULL;
+    *out = NULL;
     chain_lock(write->image);
-    const int rc = plan_next(write, &piece);
+    const int rc = plan_next(write, out);
     if (rc == -EAGAIN)
         write->seen = chain_writing_changes(write->image);
     chain_unlock(write->image);
-    if (rc == 0 && piece) {
+    return rc;
+}
+
+static int step(struct chain_write *write)
+{
+    struct write_piece *piece;
+    const int rc = plan_locked(write, &piece);
+    if (piece) {
         write->pieces++;
         piece_start(piece);
     }
@@ -374,17 +384,13 @@ void chain_write_start(struct chain_write *write)
 /* Plans the next piece, if there is one. */
 static int place_some(struct chain_write *write)
 {
-    struct write_piece *piece = NULL;
-    chain_lock(write->image);
-    const int rc = plan_next(write, &piece);
-    if (rc == -EAGAIN)
-        write->seen = chain_writing_changes(write->image);
-    chain_unlock(write->image);
-    if (!piece)
-        return rc;
-    piece->next = NULL;
-    *write->placed_end = piece;
-    write->placed_end = &piece->next;
+    struct write_piece *piece;
+    const int rc = plan_locked(write, &piece);
+    if (piece) {
+        piece->next = NULL;
+        *write->placed_end = piece;
+        write->placed_end = &piece->next;
+    }
     return rc;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "bits.h"
 #include "cleanup.h"
 #include "proc.h"
 #include "vec.h"
@@ -79,9 +80,8 @@ static int add_locks(struct holder_vec *out)
 static int by_file(const void *a, const void *b)
 {
     const struct holder *x = a, *y = b;
-    if (x->device != y->device)
-        return x->device < y->device ? -1 : 1;
-    return x->inode < y->inode ? -1 : x->inode > y->inode;
+    return x->device != y->device ? compare_u64(x->device, y->device)
+                                  : compare_u64(x->inode, y->inode);
 }
 
 int writers_new(struct writers **out)

@@ -221,9 +221,7 @@ static int load_records(struct applying *a, struct qimg_error *err)
 
 static int by_number(const void *a, const void *b)
 {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
+    return compare_u64(*(const uint64_t *)a, *(const uint64_t *)b);
 }
 
 static int collect_pages(struct applying *a)

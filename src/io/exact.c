@@ -60,10 +60,17 @@ static int write_span(struct io_file *file, uint64_t off, const uint8_t *buf, si
     return 0;
 }
 
+/* Room for a piece of @len bytes with its edges; longer pieces are cut. */
+static size_t bounce_bytes(const struct io_file *file, size_t len)
+{
+    const uint64_t align = file->request_align;
+    return (size_t)min_u64(BOUNCE_BYTES, align_up(len, align) + align);
+}
+
 static int read_bounced(struct io_file *file, uint64_t off, uint8_t *buf, size_t len, size_t *got)
 {
     const uint64_t align = file->request_align;
-    const size_t room = (size_t)min_u64(BOUNCE_BYTES, align_up(len, align) + align);
+    const size_t room = bounce_bytes(file, len);
     AUTO_FREE uint8_t *bounce = io_buffer_new(room);
     size_t done = 0;
 
@@ -187,7 +194,7 @@ static int write_part(struct io_file *file, uint64_t off, const uint8_t *buf, si
 static int write_bounced(struct io_file *file, uint64_t off, const uint8_t *buf, size_t len)
 {
     const uint64_t align = file->request_align;
-    const size_t room = (size_t)min_u64(BOUNCE_BYTES, align_up(len, align) + align);
+    const size_t room = bounce_bytes(file, len);
     AUTO_FREE uint8_t *bounce = io_buffer_new(room);
     size_t done = 0;
 

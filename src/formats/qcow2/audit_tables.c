@@ -162,9 +162,7 @@ static int by_off(const void *a, const void *b)
 {
     const struct place *x = a, *y = b;
 
-    if (x->off != y->off)
-        return x->off < y->off ? -1 : 1;
-    return (x->len > y->len) - (x->len < y->len);
+    return x->off != y->off ? compare_u64(x->off, y->off) : compare_u64(x->len, y->len);
 }
 
 static void sort_places(struct walk *w)
@@ -284,9 +282,7 @@ static int by_table(const void *a, const void *b)
 {
     const struct l2_ref *x = a, *y = b;
 
-    if (x->off != y->off)
-        return x->off < y->off ? -1 : 1;
-    return (x->guest_off > y->guest_off) - (x->guest_off < y->guest_off);
+    return x->off != y->off ? compare_u64(x->off, y->off) : compare_u64(x->guest_off, y->guest_off);
 }
 
 /* (1): one entry a table. */

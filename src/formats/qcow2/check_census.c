@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bits.h"
 #include "vec.h"
 
 #define ROOM_AT_FIRST 64u
@@ -23,7 +24,7 @@ void census_release(struct census *c)
 /* Where @off is, or the free place for it. */
 static struct census_table *place_of(const struct census *c, uint64_t off)
 {
-    size_t i = (size_t)(off * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (c->room - 1);
+    size_t i = (size_t)(off * HASH_FACTOR >> 32) & (c->room - 1);
 
     while (c->tables[i].links && c->tables[i].off != off)
         i = (i + 1) & (c->room - 1);
@@ -63,7 +64,7 @@ static int by_off(const void *a, const void *b)
 {
     const struct census_table *x = a, *y = b;
 
-    return x->off < y->off ? -1 : x->off > y->off;
+    return compare_u64(x->off, y->off);
 }
 
 void census_freeze(struct census *c)

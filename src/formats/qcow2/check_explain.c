@@ -18,9 +18,8 @@ static int by_cluster(const void *a, const void *b)
 {
     const struct wanted *x = a, *y = b;
 
-    if (x->cluster != y->cluster)
-        return x->cluster < y->cluster ? -1 : 1;
-    return x->found < y->found ? -1 : x->found > y->found;
+    return x->cluster != y->cluster ? compare_u64(x->cluster, y->cluster)
+                                    : compare_u64(x->found, y->found);
 }
 
 /* The first of the sorted list at or behind @cluster. */

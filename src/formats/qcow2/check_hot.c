@@ -19,7 +19,7 @@ static int by_cluster(const void *a, const void *b)
 {
     const struct hot_cluster *x = a, *y = b;
 
-    return x->cluster < y->cluster ? -1 : x->cluster > y->cluster;
+    return compare_u64(x->cluster, y->cluster);
 }
 
 int check_hot_add(struct check *c, uint64_t cluster)
@@ -114,9 +114,7 @@ int check_hot_weigh(struct check *c)
 
 static int by_off(const void *key, const void *item)
 {
-    const uint64_t off = *(const uint64_t *)key, there = ((const struct hot_table *)item)->off;
-
-    return off < there ? -1 : off > there;
+    return compare_u64(*(const uint64_t *)key, ((const struct hot_table *)item)->off);
 }
 
 uint64_t check_hot_visit(struct check *c, uint64_t table_off)

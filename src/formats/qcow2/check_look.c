@@ -262,9 +262,7 @@ static int mark_page(struct check *c, void *arg, uint64_t at, uint64_t word)
 
 static int by_number(const void *a, const void *b)
 {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
+    return compare_u64(*(const uint64_t *)a, *(const uint64_t *)b);
 }
 
 static int mark_pages(struct check *c, const struct tables *active, const struct tables *snapshots)

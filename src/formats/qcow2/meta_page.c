@@ -35,7 +35,7 @@ static void list_push(struct page_list *list, struct page *page)
 
 static struct page **bucket_of(const struct meta *m, uint64_t off)
 {
-    return &m->buckets[(off / m->page_size * UINT64_C(0x9e3779b97f4a7c15)) >> 52];
+    return &m->buckets[(off / m->page_size * HASH_FACTOR) >> 52];
 }
 
 static struct page *page_find(const struct meta *m, uint64_t off)
@@ -216,7 +216,7 @@ static int by_off(const void *a, const void *b)
 {
     const struct page *x = *(struct page *const *)a, *y = *(struct page *const *)b;
 
-    return (x->off > y->off) - (x->off < y->off);
+    return compare_u64(x->off, y->off);
 }
 
 /* All requests of one class, and the memory that they use. */

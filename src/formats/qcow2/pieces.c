@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pieces.h"
 
+#include "bits.h"
 #include "cleanup.h"
 
 struct edge {
@@ -12,7 +13,7 @@ static int by_off(const void *a, const void *b)
 {
     const struct edge *x = a, *y = b;
 
-    return x->off < y->off ? -1 : x->off > y->off;
+    return compare_u64(x->off, y->off);
 }
 
 static size_t put_edges(const struct span_vec *ranges, struct edge *edges)

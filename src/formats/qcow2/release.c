@@ -102,7 +102,7 @@ static int by_cluster(const void *a, const void *b)
 {
     const struct released *x = a, *y = b;
 
-    return (x->cluster > y->cluster) - (x->cluster < y->cluster);
+    return compare_u64(x->cluster, y->cluster);
 }
 
 /* Neighbours become one, so that they are punched at once. */
