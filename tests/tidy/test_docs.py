@@ -21,6 +21,19 @@ def test_ci_runs_what_readme_says():
     assert "scripts/test" in (ROOT / ".ci/run").read_text()
 
 
+def test_the_demo_builds_without_packages_of_the_tests():
+    text = "".join(path.read_text() for path in (ROOT / "tests").glob("**/CMakeLists.txt"))
+    text += "".join(path.read_text() for path in (ROOT / "tests").glob("*.cmake"))
+    assert "pkg_check_modules(CRITERION" in text and "REQUIRED" not in text
+
+
+def test_every_header_of_the_library_is_in_its_page():
+    page = (ROOT / "docs/libqimg.md").read_text()
+    missing = [path.name for path in (ROOT / "include/qimg").glob("*.h")
+               if f"`{path.name}`" not in page]
+    assert not missing
+
+
 def test_every_relative_link_in_the_documents_leads_somewhere():
     broken = []
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/*.md")]:
