@@ -49,7 +49,7 @@ static const struct opt_row rows[] = {
       "do nothing but put FILE back as it was before that repair",
       offsetof(struct check_args, undo_apply), NULL },
     { OPT_FLAG, 0, "explain", NULL,
-      "tell for each finding where it lies and what of the guest's disk it\n"
+      "say for each finding where it lies and what of the guest's disk it\n"
       "endangers",
       offsetof(struct check_args, explain), NULL },
     OPT_SHARE_ROW(struct check_args),

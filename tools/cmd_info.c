@@ -17,12 +17,12 @@ struct info_args {
 
 static const struct opt_row rows[] = {
     OPT_IMAGE_ROWS(struct info_args),
-    { OPT_FLAG, 0, "backing-chain", NULL, "tell about each image of the backing chain",
+    { OPT_FLAG, 0, "backing-chain", NULL, "describe each image of the backing chain",
       offsetof(struct info_args, chain), NULL },
     OPT_SHARE_ROW(struct info_args),
     { OPT_TEXT, 't', "cache", "CACHE", "cache mode to open FILE with (default: writeback)",
       offsetof(struct info_args, cache), NULL },
-    { OPT_FLAG, 0, "limits", NULL, "tell also what sizes and alignments of requests it takes",
+    { OPT_FLAG, 0, "limits", NULL, "print also what sizes and alignments of requests it takes",
       offsetof(struct info_args, limits), NULL },
     OPT_OUTPUT_ROW(struct info_args),
     OPT_OBJECT_ROW,

@@ -44,7 +44,7 @@ static const struct opt_row rows[] = {
       NULL },
     { OPT_TEXT, 't', "cache", "CACHE", "cache mode (default: writeback)", AT(cache), NULL },
     OPT_SHARE_ROW(struct io_args),
-    { OPT_FLAG, 'm', "misalign", NULL, "read into buffers that O_DIRECT does not like",
+    { OPT_FLAG, 'm', "misalign", NULL, "read into buffers that are not aligned for O_DIRECT",
       AT(misaligned), NULL },
     { OPT_FLAG, 's', "snapshot", NULL, "throw changes away at the end", AT(snapshot), NULL },
     { OPT_FLAG, 'C', "copy-on-read", NULL, "keep what reading fetches from below", AT(copy_on_read),

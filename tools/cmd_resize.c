@@ -32,7 +32,7 @@ static const struct opt_row rows[] = {
     OPT_FILE_ROW,
     { OPT_OPERAND, 0, "[+-]SIZE", NULL,
       "the new size in bytes, or with a suffix k, M, G, T, P or E (powers of 1024);\n"
-      "with a sign, so much more or less",
+      "with a sign, relative to the present size",
       0, NULL },
     OPT_ROWS_END,
 };

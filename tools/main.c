@@ -160,7 +160,7 @@ const struct opt_row opt_engine_rows[] = {
     { OPT_CALL, 0, "compat", "qemu", "open what images name as QEMU does",
       offsetof(struct tool, options.gate.policy), set_compat },
     { OPT_CALL, 0, "sandbox", "MODE",
-      "give up what the command needs not before it looks at an image: 'auto' as far\n"
+      "before an image is read, give up what the command does not need: 'auto' as far\n"
       "as the kernel can, 'require' or fail, 'off' (default: auto, or the environment\n"
       "variable QIMG_SANDBOX)",
       0, set_sandbox },
