@@ -33,6 +33,11 @@ DEFINE_LOAD_STORE(16, le)
 DEFINE_LOAD_STORE(32, le)
 DEFINE_LOAD_STORE(64, le)
 
+static inline bool bytes_are_zero(const uint8_t *bytes, size_t len)
+{
+    return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
+}
+
 struct reader {
     const uint8_t *at;
     size_t left;

@@ -12,6 +12,7 @@
 #include "audit_request.h"
 #include "base_limits.h"
 #include "bits.h"
+#include "bytes.h"
 #include "checked.h"
 #include "cleanup.h"
 #include "context.h"
@@ -189,11 +190,6 @@ static void judge_cost(struct audit *a)
                    r->file_size, yield, p->max_expansion);
 }
 
-static bool all_zeros(const uint8_t *bytes, size_t len)
-{
-    return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
-}
-
 /* The first byte at or behind @off that is not zero, or the file's size. What was not read,
  * because there is too much, is taken for data. */
 static int find_data(struct io_file *file, uint64_t off, uint64_t size, uint64_t *out)
@@ -212,7 +208,7 @@ static int find_data(struct io_file *file, uint64_t off, uint64_t size, uint64_t
                 break;
             left -= len;
             TRY(io_read_exact(file, off, buf, len, NULL));
-            if (!all_zeros(buf, len))
+            if (!bytes_are_zero(buf, len))
                 break;
         }
         if (off < end && e.data)

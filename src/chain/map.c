@@ -4,8 +4,8 @@
  * and look-ups in it. Invariants: (1) windows do not overlap and are sorted; (2) a window's runs
  * change only by splices, under the lock; (3) memory of all windows stays within the budget, the
  * one just loaded aside; (4) no window is so large that full fragmentation would take more than
- * a quarter of the budget, so (3) can always be kept; only stretches without any table, which
- * cannot fragment while nobody writes, are one window each, however long.
+ * a quarter of the budget, so (3) can always be kept; only stretches that no table says anything of
+ * are one window each, however long, which goes when splices have brought it more runs than that.
  *
  * Threads: the index is under a read-write lock that is never held during I/O; loads take turns
  * on a mutex of their own, so that reads of what is resolved go on meanwhile.
@@ -23,6 +23,7 @@
 #include "cleanup.h"
 #include "map_run.h"
 #include "map_tables.h"
+#include "map_windows.h"
 #include "writing.h"
 
 #define WINDOW_MIN     (64 * KiB)
@@ -35,28 +36,19 @@
 
 static_assert(TABLES_AT_ONCE <= LIMIT_TABLE_BATCH, "a batch of tables is bounded");
 
-struct window {
-    struct qimg_range guest;
-    struct packed_run_vec runs;
-    atomic_uint_least64_t used; /* when last looked at, in ticks */
-};
-
-DEFINE_VEC(window_vec, struct window *)
-
 struct chain_map {
     struct qimg_image *image;
-    uint64_t budget;
     uint64_t smallest, largest; /* windows, powers of two */
     uint64_t bare_step;         /* guest bytes that no layer has more than BARE_TABLES for */
 
-    pthread_rwlock_t lock; /* of windows and bytes */
-    struct window_vec windows;
-    uint64_t bytes;
-    atomic_uint_least64_t ticks;
+    pthread_rwlock_t lock; /* of windows */
+    struct windows windows;
 
     pthread_mutex_t loading; /* of what follows, and of loading itself */
     unsigned growth;         /* the next window is smallest << growth */
     uint64_t last_end;       /* of the window loaded last */
+    struct blanks *blanks;   /* one a layer: parts of its tables. Under the image's lock as well */
+    unsigned blanks_count;
 
     struct { /* one window being loaded before it is asked for */
         struct work work;
@@ -98,10 +90,11 @@ static void choose_sizes(struct chain_map *map)
         map->smallest = RAW_WINDOW;
         map->largest = RAW_LARGEST;
     }
-    const uint64_t runs = max_u64(map->budget / 4 / sizeof(struct packed_run), 1);
+    const uint64_t runs = max_u64(map->windows.budget / 4 / sizeof(struct packed_run), 1);
     const uint64_t held = max_u64(pow2_floor(runs) * pow2_floor(unit), WINDOW_MIN); /* (4) */
     map->largest = max_u64(min_u64(map->largest, held), WINDOW_MIN);
     map->smallest = min_u64(max_u64(map->smallest, WINDOW_MIN), map->largest);
+    map->windows.most_runs = map->largest / pow2_floor(unit);
 }
 
 int chain_map_new(struct qimg_image *image, uint64_t budget, struct chain_map **out)
@@ -109,91 +102,21 @@ int chain_map_new(struct qimg_image *image, uint64_t budget, struct chain_map **
     struct chain_map *map = calloc(1, sizeof(*map));
     if (!map)
         return -ENOMEM;
+    map->blanks = calloc(image->layer_count, sizeof(*map->blanks));
+    if (!map->blanks) {
+        free(map);
+        return -ENOMEM;
+    }
     map->image = image;
-    map->budget = budget;
+    map->windows.budget = budget;
+    map->windows.in_total = &image->context->map_bytes;
+    map->blanks_count = image->layer_count;
     pthread_rwlock_init(&map->lock, NULL);
     pthread_mutex_init(&map->loading, NULL);
     pthread_mutex_init(&map->ahead.lock, NULL);
     pthread_cond_init(&map->ahead.idle, NULL);
     choose_sizes(map);
     *out = map;
-    return 0;
-}
-
-/* --- windows ---------------------------------------------------------------------------------- */
-
-static uint64_t window_bytes(const struct window *w)
-{
-    return sizeof(*w) + sizeof(w) + w->runs.count * sizeof(struct packed_run);
-}
-
-static void window_free(struct window *w)
-{
-    packed_run_vec_release(&w->runs);
-    free(w);
-}
-
-/* Index of the first window that ends after @off. Needs map->lock. */
-static size_t window_after(const struct chain_map *map, uint64_t off)
-{
-    size_t low = 0, high = map->windows.count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (range_end(map->windows.items[middle]->guest) > off)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
-}
-
-static struct window *window_at(const struct chain_map *map, uint64_t off)
-{
-    const size_t i = window_after(map, off);
-    if (i == map->windows.count || map->windows.items[i]->guest.off > off)
-        return NULL;
-    return map->windows.items[i];
-}
-
-/* Needs map->lock for writing. */
-static void drop_window(struct chain_map *map, size_t i)
-{
-    struct window *w = map->windows.items[i];
-    map->bytes -= window_bytes(w);
-    atomic_fetch_sub(&map->image->context->map_bytes, window_bytes(w));
-    window_free(w);
-    map->windows.count--;
-    memmove(&map->windows.items[i], &map->windows.items[i + 1],
-            (map->windows.count - i) * sizeof(map->windows.items[0]));
-}
-
-/* Makes room for @more bytes by dropping what was not looked at for longest. Returns whether
- * anything had to go. Needs map->lock for writing. */
-static bool make_room(struct chain_map *map, uint64_t more)
-{
-    bool evicted = false;
-    while (map->windows.count > 0 && map->bytes + more > map->budget) {
-        size_t oldest = 0;
-        for (size_t i = 1; i < map->windows.count; i++)
-            if (map->windows.items[i]->used < map->windows.items[oldest]->used)
-                oldest = i;
-        drop_window(map, oldest);
-        evicted = true;
-    }
-    return evicted;
-}
-
-/* Takes over @w on success. Needs map->lock for writing. */
-static int insert_window(struct chain_map *map, struct window *w, bool *evicted)
-{
-    *evicted = make_room(map, window_bytes(w));
-    const size_t i = window_after(map, w->guest.off);
-    TRY(window_vec_push(&map->windows, w));
-    memmove(&map->windows.items[i + 1], &map->windows.items[i],
-            (map->windows.count - 1 - i) * sizeof(map->windows.items[0]));
-    map->windows.items[i] = w;
-    map->bytes += window_bytes(w);
-    atomic_fetch_add(&map->image->context->map_bytes, window_bytes(w));
     return 0;
 }
 
@@ -210,10 +133,10 @@ void chain_map_free(struct chain_map *map)
     if (!map)
         return;
     await_ahead(map);
-    atomic_fetch_sub(&map->image->context->map_bytes, map->bytes);
-    for (size_t i = 0; i < map->windows.count; i++)
-        window_free(map->windows.items[i]);
-    window_vec_release(&map->windows);
+    windows_release(&map->windows);
+    for (unsigned i = 0; i < map->blanks_count; i++)
+        blanks_release(&map->blanks[i]);
+    free(map->blanks);
     pthread_rwlock_destroy(&map->lock);
     pthread_mutex_destroy(&map->loading);
     pthread_mutex_destroy(&map->ahead.lock);
@@ -232,32 +155,36 @@ static bool choose_window(struct chain_map *map, uint64_t off, struct qimg_range
     uint64_t end = min_u64(size, map->image->size - begin) + begin;
 
     pthread_rwlock_rdlock(&map->lock);
-    const size_t i = window_after(map, off);
-    const bool missing = i == map->windows.count || map->windows.items[i]->guest.off > off;
+    const size_t i = window_after(&map->windows, off);
+    const bool missing = i == map->windows.all.count || map->windows.all.items[i]->guest.off > off;
     if (i > 0)
-        begin = max_u64(begin, range_end(map->windows.items[i - 1]->guest));
-    if (i < map->windows.count)
-        end = min_u64(end, map->windows.items[i]->guest.off);
+        begin = max_u64(begin, range_end(map->windows.all.items[i - 1]->guest));
+    if (i < map->windows.all.count)
+        end = min_u64(end, map->windows.all.items[i]->guest.off);
     pthread_rwlock_unlock(&map->lock);
     *out = (struct qimg_range){ begin, end - begin };
     return missing;
 }
 
-/* Has no layer a table for any of @range? */
-static int is_bare(const struct qimg_image *image, struct qimg_range range, bool *bare)
+/* Has no layer a table that says anything of @range? */
+static int is_bare(const struct chain_map *map, struct qimg_range range, bool *bare)
 {
+    const struct qimg_image *image = map->image;
     struct table_ref_vec refs = { 0 };
     int rc = 0;
     *bare = true;
     for (unsigned i = 0; rc == 0 && *bare && i < image->layer_count; i++) {
-        const struct image *layer = image->layers[i].image;
+        struct image *layer = image->layers[i].image;
         const struct qimg_range part = range_clip(range, layer->size);
         if (part.len == 0)
             continue;
-        if (!layer->ops->map_plan || layer->writing)
+        if (!layer->ops->map_plan)
             *bare = false;
+        else if (layer->writing)
+            *bare = layer->ops->write->bare(layer, part);
         else
             rc = layer->ops->map_plan(layer, part, &refs);
+        table_refs_drop_blank(layer, &map->blanks[i], &refs, 0);
         *bare = *bare && refs.count == 0;
     }
     table_ref_vec_release(&refs);
@@ -272,19 +199,17 @@ static int extend_bare(struct chain_map *map, struct qimg_range *guest)
     uint64_t limit = map->image->size;
     bool bare;
 
-    if (map->image->writing)
-        return 0;
-    TRY(is_bare(map->image, *guest, &bare));
+    TRY(is_bare(map, *guest, &bare));
     pthread_rwlock_rdlock(&map->lock);
-    const size_t next = window_after(map, guest->off);
-    if (next < map->windows.count)
-        limit = map->windows.items[next]->guest.off;
+    const size_t next = window_after(&map->windows, guest->off);
+    if (next < map->windows.all.count)
+        limit = map->windows.all.items[next]->guest.off;
     pthread_rwlock_unlock(&map->lock);
     for (uint64_t step = guest->len; bare && range_end(*guest) < limit; step *= 2) {
         step = min_u64(step, map->bare_step);
         const struct qimg_range more = { range_end(*guest),
                                          min_u64(step, limit - range_end(*guest)) };
-        TRY(is_bare(map->image, more, &bare));
+        TRY(is_bare(map, more, &bare));
         guest->len += bare ? more.len : 0;
     }
     return 0;
@@ -314,11 +239,10 @@ static int load_window_locked(struct chain_map *map, uint64_t off)
         return -ENOMEM;
     w->guest = guest;
     bool evicted = false;
-    int rc = map_load(map->image, guest, TABLES_AT_ONCE, &w->runs);
+    int rc = map_load(map->image, guest, TABLES_AT_ONCE, map->blanks, &w->runs);
     if (rc == 0) {
-        w->used = ++map->ticks;
         pthread_rwlock_wrlock(&map->lock);
-        rc = insert_window(map, w, &evicted);
+        rc = windows_insert(&map->windows, w, &evicted);
         pthread_rwlock_unlock(&map->lock);
     }
     if (rc < 0) {
@@ -348,10 +272,10 @@ static uint64_t first_gap(struct chain_map *map, uint64_t off)
 {
     const uint64_t far = off + map->largest;
     pthread_rwlock_rdlock(&map->lock);
-    const bool memory_is_short = map->bytes > map->budget / 4;
-    for (size_t i = window_after(map, off);
-         i < map->windows.count && map->windows.items[i]->guest.off <= off; i++)
-        off = range_end(map->windows.items[i]->guest);
+    const bool memory_is_short = map->windows.bytes > map->windows.budget / 4;
+    for (size_t i = window_after(&map->windows, off);
+         i < map->windows.all.count && map->windows.all.items[i]->guest.off <= off; i++)
+        off = range_end(map->windows.all.items[i]->guest);
     pthread_rwlock_unlock(&map->lock);
     return memory_is_short || off > far || off >= map->image->size ? UINT64_MAX : off;
 }
@@ -386,35 +310,27 @@ void chain_map_ahead(struct chain_map *map, uint64_t off)
 
 /* --- changes ---------------------------------------------------------------------------------- */
 
-/* Counts what a change of @w did to memory. Needs map->lock for writing. */
-static void account(struct chain_map *map, struct window *w, uint64_t before)
-{
-    const uint64_t now = window_bytes(w);
-    map->bytes += now - before;
-    atomic_fetch_add(&map->image->context->map_bytes, now - before);
-}
-
 static void splice_window(struct chain_map *map, size_t i, const struct packed_run_vec *with,
                           uint64_t with_end)
 {
-    struct window *w = map->windows.items[i];
+    struct window *w = map->windows.all.items[i];
     const uint64_t before = window_bytes(w);
     pthread_rwlock_wrlock(&map->lock);
     if (packed_runs_splice(&w->runs, range_end(w->guest), with, with_end) < 0)
-        drop_window(map, i);
+        windows_drop(&map->windows, i);
     else
-        account(map, w, before);
+        windows_changed(&map->windows, i, before);
     pthread_rwlock_unlock(&map->lock);
 }
 
 static void reload_part(struct chain_map *map, size_t i, struct qimg_range part)
 {
     struct packed_run_vec now = { 0 };
-    if (map_load(map->image, part, TABLES_AT_ONCE, &now) == 0) {
+    if (map_load(map->image, part, TABLES_AT_ONCE, map->blanks, &now) == 0) {
         splice_window(map, i, &now, range_end(part));
     } else {
         pthread_rwlock_wrlock(&map->lock);
-        drop_window(map, i);
+        windows_drop(&map->windows, i);
         pthread_rwlock_unlock(&map->lock);
     }
     packed_run_vec_release(&now);
@@ -423,7 +339,7 @@ static void reload_part(struct chain_map *map, size_t i, struct qimg_range part)
 /* The part of @range in the window @i; nothing where that begins behind it. */
 static struct qimg_range part_in(const struct chain_map *map, size_t i, struct qimg_range range)
 {
-    const struct qimg_range window = map->windows.items[i]->guest;
+    const struct qimg_range window = map->windows.all.items[i]->guest;
     const uint64_t begin = max_u64(window.off, range.off);
     const uint64_t end = min_u64(range_end(window), range_end(range));
     return (struct qimg_range){ begin, end > begin ? end - begin : 0 };
@@ -431,10 +347,10 @@ static struct qimg_range part_in(const struct chain_map *map, size_t i, struct q
 
 static void keep_budget(struct chain_map *map)
 {
-    if (map->bytes <= map->budget)
+    if (map->windows.bytes <= map->windows.budget)
         return;
     pthread_rwlock_wrlock(&map->lock);
-    (void)make_room(map, 0);
+    (void)windows_make_room(&map->windows, 0);
     pthread_rwlock_unlock(&map->lock);
 }
 
@@ -443,13 +359,13 @@ static void keep_budget(struct chain_map *map)
 void chain_map_splice(struct chain_map *map, struct qimg_range range)
 {
     range = range_clip(range, map->image->size);
-    for (size_t i = window_after(map, range_end(range)) + 1; i-- > 0;) {
-        if (i == map->windows.count)
+    for (size_t i = window_after(&map->windows, range_end(range)) + 1; i-- > 0;) {
+        if (i == map->windows.all.count)
             continue;
         const struct qimg_range part = part_in(map, i, range);
         if (part.len > 0)
             reload_part(map, i, part);
-        else if (range_end(map->windows.items[i]->guest) <= range.off)
+        else if (range_end(map->windows.all.items[i]->guest) <= range.off)
             break;
     }
     keep_budget(map);
@@ -468,17 +384,17 @@ static bool says(const struct window *w, const struct packed_run *run, uint64_t 
 void chain_map_splice_data(struct chain_map *map, struct qimg_range range, uint64_t host_off)
 {
     range = range_clip(range, map->image->size);
-    for (size_t i = window_after(map, range_end(range)) + 1; i-- > 0;) {
-        if (i == map->windows.count)
+    for (size_t i = window_after(&map->windows, range_end(range)) + 1; i-- > 0;) {
+        if (i == map->windows.all.count)
             continue;
         const struct qimg_range part = part_in(map, i, range);
         struct packed_run run = { .guest_off = part.off,
                                   .host_off = host_off + (part.off - range.off),
                                   .kind = RUN_DATA };
         const struct packed_run_vec with = { .items = &run, .count = 1 };
-        if (part.len > 0 && !says(map->windows.items[i], &run, range_end(part)))
+        if (part.len > 0 && !says(map->windows.all.items[i], &run, range_end(part)))
             splice_window(map, i, &with, range_end(part));
-        else if (range_end(map->windows.items[i]->guest) <= range.off)
+        else if (range_end(map->windows.all.items[i]->guest) <= range.off)
             break;
     }
     keep_budget(map);
@@ -487,8 +403,9 @@ void chain_map_splice_data(struct chain_map *map, struct qimg_range range, uint6
 void chain_map_forget(struct chain_map *map)
 {
     pthread_rwlock_wrlock(&map->lock);
-    while (map->windows.count > 0)
-        drop_window(map, map->windows.count - 1);
+    windows_drop_all(&map->windows);
+    for (unsigned i = 0; i < map->blanks_count; i++)
+        blanks_forget(&map->blanks[i]);
     map->smallest = map->largest = 0;
     choose_sizes(map);
     pthread_rwlock_unlock(&map->lock);
@@ -560,11 +477,11 @@ static bool look(struct chain_map *map, struct run_sink *sink)
     bool resolved = true;
     pthread_rwlock_rdlock(&map->lock);
     while (sink->left.len > 0 && resolved) {
-        struct window *w = window_at(map, sink->left.off);
+        struct window *w = window_at(&map->windows, sink->left.off);
         resolved = w != NULL;
         if (!w)
             break;
-        const uint64_t tick = atomic_load_explicit(&map->ticks, memory_order_relaxed);
+        const uint64_t tick = atomic_load_explicit(&map->windows.ticks, memory_order_relaxed);
         if (atomic_load_explicit(&w->used, memory_order_relaxed) != tick)
             atomic_store_explicit(&w->used, tick, memory_order_relaxed);
         const uint64_t before = sink->left.off;

@@ -16,11 +16,13 @@
 #include <string.h>
 
 #include "bits.h"
+#include "bytes.h"
 #include "checked.h"
 #include "map_run.h"
 #include "map_tables.h"
 
-#define SECTOR 512u
+#define SECTOR         512u
+#define PLANNED_TABLES 4096u
 
 DEFINE_VEC(range_vec, struct qimg_range)
 
@@ -28,6 +30,7 @@ struct loader {
     struct qimg_image *image;
     struct qimg_range window;
     size_t table_cap;
+    struct blanks *blanks; /* one a layer */
     struct range_vec holes, spare;
     struct packed_run_vec found; /* in guest order within one layer */
     struct extent_vec extents;   /* of one layer */
@@ -206,10 +209,27 @@ static uint64_t slice_guest(const struct image *image)
     return (uint64_t)image->cluster_size * 512;
 }
 
-/* Plans the tables of @image for all holes; holes that are close share a plan, so that no slice
- * of a table is planned twice. */
-static int plan_layer(struct loader *l, const struct image *image)
+/* A stretch of any length may name tables that say nothing; few of them are in memory at once. */
+static int plan_range(struct loader *l, unsigned layer, struct qimg_range want)
 {
+    const struct image *image = l->image->layers[layer].image;
+    const uint64_t most = image->table_span * PLANNED_TABLES;
+    while (want.len > 0) {
+        const size_t before = l->refs.count;
+        const uint64_t len = min_u64(most - want.off % most, want.len);
+        TRY(image->ops->map_plan(image, (struct qimg_range){ want.off, len }, &l->refs));
+        table_refs_drop_blank(image, &l->blanks[layer], &l->refs, before);
+        want.off += len;
+        want.len -= len;
+    }
+    return 0;
+}
+
+/* Plans the tables of @layer for all holes; holes that are close share a plan, so that no slice
+ * of a table is planned twice. */
+static int plan_layer(struct loader *l, unsigned layer)
+{
+    const struct image *image = l->image->layers[layer].image;
     const uint64_t gap = slice_guest(image);
     l->refs.count = 0;
     for (size_t i = 0; i < l->holes.count;) {
@@ -220,7 +240,7 @@ static int plan_layer(struct loader *l, const struct image *image)
             want.len = range_end(l->holes.items[i]) - want.off;
             i++;
         }
-        TRY(image->ops->map_plan(image, range_clip(want, image->size), &l->refs));
+        TRY(plan_range(l, layer, range_clip(want, image->size)));
     }
     return 0;
 }
@@ -243,7 +263,7 @@ static int plan_batch(struct loader *l, unsigned first, unsigned batch, unsigned
             planned++;
             continue;
         }
-        TRY(plan_layer(l, image));
+        TRY(plan_layer(l, i));
         size_t bytes = 0;
         for (size_t k = 0; k < l->refs.count; k++)
             bytes += l->refs.items[k].len;
@@ -260,9 +280,11 @@ static int plan_batch(struct loader *l, unsigned first, unsigned batch, unsigned
 /* --- decoding ------------------------------------------------------------------------------ */
 
 /* @raw: the table's bytes; NULL where they could not be read. */
-static int decode_table(struct loader *l, const struct image *image, const struct table_ref *ref,
+static int decode_table(struct loader *l, unsigned layer, const struct table_ref *ref,
                         const uint8_t *raw, struct qimg_range want)
 {
+    const struct image *image = l->image->layers[layer].image;
+    const size_t before = l->extents.count;
     const uint64_t begin = max_u64(want.off, ref->guest.off);
     const uint64_t end = min_u64(range_end(want), range_end(ref->guest));
     if (begin >= end)
@@ -273,7 +295,10 @@ static int decode_table(struct loader *l, const struct image *image, const struc
                                                             .len = part.len,
                                                             .host_off = QIMG_NO_OFFSET,
                                                             .kind = EXTENT_BAD });
-    return image->ops->map_decode(image, part, ref, raw, &l->extents);
+    TRY(image->ops->map_decode(image, part, ref, raw, &l->extents));
+    if (l->extents.count == before && bytes_are_zero(raw, ref->len))
+        blanks_note(&l->blanks[layer], (struct qimg_range){ ref->host_off, ref->len });
+    return 0;
 }
 
 /* What an image that is being written knows better than its file. */
@@ -352,7 +377,7 @@ static int resolve_layer(struct loader *l, unsigned layer, size_t *next)
         const struct batch_table *table = &l->batch.tables.items[*next];
         if (table->layer != layer)
             break;
-        TRY(decode_table(l, image, &table->ref, table_batch_bytes(&l->batch, table), want));
+        TRY(decode_table(l, layer, &table->ref, table_batch_bytes(&l->batch, table), want));
     }
     return take_extents(l, layer);
 }
@@ -378,14 +403,14 @@ static int resolve_cached(struct loader *l, unsigned layer)
         return resolve_layer(l, layer, &none);
     if (l->cold)
         return -EAGAIN;
-    TRY(plan_layer(l, image));
+    TRY(plan_layer(l, layer));
     const struct qimg_range want = hull(l, image->size);
     l->extents.count = 0;
     for (size_t i = 0; i < l->refs.count; i++) {
         const struct table_ref *ref = &l->refs.items[i];
         const uint8_t *raw;
         TRY(table_batch_peek(&l->batch, layer, ref, &raw));
-        TRY(decode_table(l, image, ref, raw, want));
+        TRY(decode_table(l, layer, ref, raw, want));
     }
     if (layer > 0)
         TRY(cut_at_end_of(l, layer));
@@ -449,12 +474,13 @@ static void merge_runs(struct packed_run_vec *runs)
 }
 
 int map_load(struct qimg_image *image, struct qimg_range window, size_t table_cap,
-             struct packed_run_vec *out)
+             struct blanks *blanks, struct packed_run_vec *out)
 {
     struct loader l = {
         .image = image,
         .window = window,
         .table_cap = table_cap,
+        .blanks = blanks,
         .batch.image = image,
     };
     assert(window.len > 0 && range_within(window, image->size));

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 
+#include "blanks.h"
 #include "chain.h"
 #include "map.h"
 #include "vec.h"
@@ -57,10 +58,10 @@ MUST_CHECK int packed_runs_splice(struct packed_run_vec *runs, uint64_t end,
 
 /* Resolves @window through the whole chain: runs in guest order, the first at window.off, each
  * reaching to the next, the last to the window's end; neighbours that continue each other are
- * one. @table_cap bounds the tables that are in memory at once.
- * Tables that cannot be read become RUN_BAD where they are needed: only who reads there fails.
- * Returns 0, -ENOMEM, or what starting I/O failed with. */
+ * one. @table_cap bounds the tables that are in memory at once. @blanks: one a layer, of its
+ * tables. Tables that cannot be read become RUN_BAD where they are needed: only who reads there
+ * fails. Returns 0, -ENOMEM, or what starting I/O failed with. */
 MUST_CHECK int map_load(struct qimg_image *image, struct qimg_range window, size_t table_cap,
-                        struct packed_run_vec *out);
+                        struct blanks *blanks, struct packed_run_vec *out);
 
 #endif

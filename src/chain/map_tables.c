@@ -5,6 +5,18 @@
 
 #include "cleanup.h"
 
+void table_refs_drop_blank(const struct image *image, struct blanks *blanks,
+                           struct table_ref_vec *refs, size_t from)
+{
+    size_t kept = from;
+    for (size_t i = from; i < refs->count; i++) {
+        const struct table_ref *ref = &refs->items[i];
+        if (!blanks_have(blanks, image->file, (struct qimg_range){ ref->host_off, ref->len }))
+            refs->items[kept++] = *ref;
+    }
+    refs->count = kept;
+}
+
 void table_batch_clear(struct table_batch *b)
 {
     b->tables.count = 0;

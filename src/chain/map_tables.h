@@ -6,6 +6,7 @@
 #ifndef CHAIN_MAP_TABLES_H
 #define CHAIN_MAP_TABLES_H
 
+#include "blanks.h"
 #include "chain.h"
 #include "format.h"
 #include "vec.h"
@@ -27,6 +28,11 @@ struct table_batch {
     uint8_t *buffer;
     size_t room;
 };
+
+/* Takes those of @image's tables out of @refs, from index @from on, that are known to be zeros, and
+ * so say nothing. */
+void table_refs_drop_blank(const struct image *image, struct blanks *blanks,
+                           struct table_ref_vec *refs, size_t from);
 
 /* Forgets the tables; memory stays for the next batch. */
 void table_batch_clear(struct table_batch *b);

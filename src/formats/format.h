@@ -320,6 +320,10 @@ struct format_write_ops {
     int (*map)(struct image *image, struct qimg_range want, struct extent_vec *out,
                struct qimg_error *err);
 
+    /* Is there nothing in @want, as far as can be told without reading tables? NULL: the
+     * format has none. */
+    bool (*bare)(struct image *image, struct qimg_range want);
+
     /* Everything that was committed before is durable on return. */
     int (*flush)(struct image *image, struct qimg_error *err);
 

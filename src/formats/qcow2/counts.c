@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bits.h"
+#include "bytes.h"
 
 #define NARROW        2u
 #define CELLS         32u /* 2-bit cells of a word */
@@ -60,11 +61,6 @@ int counts_grow(struct counts *c, uint64_t length)
     return 0;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t n)
-{
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
-}
-
 int counts_copy(const struct counts *from, struct counts *to)
 {
     const uint64_t bytes = counts_bytes(from);
@@ -75,7 +71,7 @@ int counts_copy(const struct counts *from, struct counts *to)
         return -ENOMEM;
     for (uint64_t i = 0; i < bytes; i += PAGE) {
         const size_t n = min_u64(PAGE, bytes - i);
-        if (!is_zero(from->cells + i, n))
+        if (!bytes_are_zero(from->cells + i, n))
             memcpy(to->cells + i, from->cells + i, n);
     }
     return 0;
@@ -221,7 +217,7 @@ int counts_add_run(struct counts *c, uint64_t first, uint64_t n)
 /* Are the cells of one word of 2-bit cells, which begin at @index, 0? */
 static bool block_is_zero(const struct counts *c, uint64_t index)
 {
-    return is_zero(c->cells + index / CELLS * (CELLS / 8 * c->bits), CELLS / 8 * c->bits);
+    return bytes_are_zero(c->cells + index / CELLS * (CELLS / 8 * c->bits), CELLS / 8 * c->bits);
 }
 
 uint64_t counts_skip(const struct counts *c, uint64_t first, uint64_t n, uint64_t value)

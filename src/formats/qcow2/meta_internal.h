@@ -16,6 +16,7 @@
 #ifndef QCOW2_META_INTERNAL_H
 #define QCOW2_META_INTERNAL_H
 
+#include "blanks.h"
 #include "meta.h"
 #include "pieces.h"
 
@@ -96,6 +97,7 @@ struct meta {
     struct overlap_map overlaps;
     struct write_plan *plans;     /* under way */
     struct io_queue *queue;       /* made when first needed */
+    struct blanks blanks;         /* of tables, in the file */
     bool unsynced, data_unsynced; /* something was written since the last sync */
 };
 
@@ -106,6 +108,9 @@ int meta_fail(struct qcow2 *q, int rc);
 
 int pages_open(struct qcow2 *q);
 void pages_close(struct meta *m);
+
+/* Has any page of these bytes, which may differ from the file's then? */
+bool pages_any(const struct meta *m, struct qimg_range bytes);
 
 /* Drops all pages of these bytes, dirty or not. */
 void pages_forget(struct qcow2 *q, struct qimg_range bytes);

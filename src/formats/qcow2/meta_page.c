@@ -97,6 +97,7 @@ void pages_close(struct meta *m)
         page_drop(m, m->dirty.first);
     while (m->clean.first)
         page_drop(m, m->clean.first);
+    blanks_release(&m->blanks);
     free(m->buckets);
 }
 
@@ -171,6 +172,15 @@ int meta_read_bytes(struct qcow2 *q, uint64_t host_off, void *buf, size_t len)
     return 0;
 }
 
+bool pages_any(const struct meta *m, struct qimg_range bytes)
+{
+    for (uint64_t off = align_down(bytes.off, m->page_size); off < bytes.off + bytes.len;
+         off += m->page_size)
+        if (page_find(m, off))
+            return true;
+    return false;
+}
+
 void pages_forget(struct qcow2 *q, struct qimg_range bytes)
 {
     struct meta *m = q->meta;
@@ -197,6 +207,7 @@ int meta_new_bytes(struct qcow2 *q, uint64_t host_off, const void *buf, size_t l
 {
     TRY(meta_failed(q));
     pages_forget(q, (struct qimg_range){ host_off, len });
+    blanks_forget(&q->meta->blanks);
     q->meta->unsynced = true;
     return io_write_exact(q->image.file, host_off, buf, len);
 }
@@ -298,6 +309,7 @@ int pages_write(struct qcow2 *q, enum meta_class class)
     if (batch.count == 0)
         return 0;
     batch_form(&batch, q->image.file, m->page_size);
+    blanks_forget(&m->blanks);
     const int rc = batch_run(&batch, q);
     if (rc < 0)
         return meta_fail(q, rc);

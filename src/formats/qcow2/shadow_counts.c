@@ -248,11 +248,6 @@ int shadow_counts_add(struct shadow_counts *c, uint64_t first, uint64_t n,
     return 0;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
-}
-
 int shadow_counts_end(struct shadow_counts *c, uint64_t *out)
 {
     *out = 0;
@@ -262,7 +257,7 @@ int shadow_counts_end(struct shadow_counts *c, uint64_t *out)
             continue;
         TRY(block_of(c, (uint64_t)(i - 1) << c->block_bits, &b));
         assert(b); /* i <= c->count */
-        if (is_zero(b->bytes, block_bytes(c)))
+        if (bytes_are_zero(b->bytes, block_bytes(c)))
             continue;
         uint64_t index = UINT64_C(1) << c->block_bits;
         while (qcow2_refcount_get(b->bytes, c->order, index - 1) == 0)

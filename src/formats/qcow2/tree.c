@@ -247,11 +247,6 @@ void tree_edit_release(struct tree_edit *e)
     e->l2 = NULL;
 }
 
-static bool is_empty(const uint8_t *l2, size_t len)
-{
-    return l2[0] == 0 && memcmp(l2, l2 + 1, len - 1) == 0;
-}
-
 int tree_edit_store(struct tree_edit *e)
 {
     const uint64_t cluster = qcow2_cluster_size(e->s->q);
@@ -264,7 +259,7 @@ int tree_edit_store(struct tree_edit *e)
     if (e->off)
         TRY(shadow_unref(e->s, (struct qimg_range){ e->off, cluster }));
     e->l1->words[e->index] = 0;
-    if (is_empty(e->l2, cluster))
+    if (bytes_are_zero(e->l2, cluster))
         return 0;
     TRY(shadow_alloc(e->s, 1, &place));
     e->l1->words[e->index] = place | QCOW2_COPIED;

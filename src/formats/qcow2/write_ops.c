@@ -42,15 +42,25 @@ static int qcow2_begin(struct image *image, struct qimg_error *err)
     return 0;
 }
 
+static bool is_blank(struct qcow2 *q, struct qimg_range bytes)
+{
+    return blanks_have(&q->meta->blanks, q->image.file, bytes) && !pages_any(q->meta, bytes);
+}
+
 static int decode_live(struct qcow2 *q, struct qimg_range want, const struct table_ref *table,
                        struct extent_vec *out)
 {
-    AUTO_FREE uint8_t *raw = calloc(1, table->len ? table->len : 1);
+    const struct qimg_range bytes = { table->host_off, table->len };
 
+    if (is_blank(q, bytes))
+        return 0;
+    AUTO_FREE uint8_t *raw = calloc(1, table->len ? table->len : 1);
     if (!raw)
         return -ENOMEM;
     if (table->host_off)
         TRY(meta_read_bytes(q, table->host_off, raw, table->len));
+    if (bytes_are_zero(raw, table->len) && !pages_any(q->meta, bytes))
+        blanks_note(&q->meta->blanks, bytes);
     return qcow2_map_decode(&q->image, want, table, raw, out);
 }
 
@@ -64,6 +74,17 @@ static int qcow2_map_live(struct image *image, struct qimg_range want, struct ex
     for (size_t i = 0; rc == 0 && i < tables.count; i++)
         rc = decode_live(q, want, &tables.items[i], out);
     return rc < 0 ? qimg_fail_errno(err, -rc, "Could not read mapping table") : 0;
+}
+
+static bool qcow2_bare_live(struct image *image, struct qimg_range want)
+{
+    AUTO(table_ref_vec_release) struct table_ref_vec tables = { 0 };
+    bool bare = qcow2_map_plan(image, want, &tables) == 0;
+
+    for (size_t i = 0; bare && i < tables.count; i++)
+        bare = is_blank(qcow2_of(image),
+                        (struct qimg_range){ tables.items[i].host_off, tables.items[i].len });
+    return bare;
 }
 
 static int qcow2_flush(struct image *image, struct qimg_error *err)
@@ -98,6 +119,7 @@ const struct format_write_ops qcow2_write_ops = {
     .zero = qcow2_zero,
     .discard = qcow2_discard,
     .map = qcow2_map_live,
+    .bare = qcow2_bare_live,
     .flush = qcow2_flush,
     .end = qcow2_end,
 };

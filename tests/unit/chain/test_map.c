@@ -2,18 +2,22 @@
 #include "map.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "bits.h"
 #include "build_qcow2.h"
+#include "bytes.h"
+#include "qimg/write.h"
 #include "scratch.h"
 
 #define SECTOR     512u
 #define LAYERS_MAX 6
 #define SECTORS    2048u /* of the largest disk: 1 MiB */
 #define CLUSTERS   40
+#define COPIED     (UINT64_C(1) << 63)
 
 /* What one layer says of each sector: its own byte, or nothing. */
 struct model_layer {
@@ -278,6 +282,104 @@ Test(map, a_stretch_without_any_table_is_one_window)
 {
     cr_expect_eq(count_loads(21, UINT64_C(1) << 50), 2);
     cr_expect_eq(count_loads(9, 256 * MiB), 2, "more tables than are looked for at once");
+}
+
+/* An image of 1 GiB whose L1 table links @tables L2 tables in its hole, @step bytes apart. */
+static void make_linked(const char *path, int64_t first, int64_t step, uint64_t tables)
+{
+    uint8_t word[8];
+    build_qcow2_file(&(struct build_qcow2){ .size = tables << 29 }, path);
+    const int fd = open(path, O_RDWR);
+    cr_assert_eq(pread(fd, word, sizeof(word), 40), 8);
+    const off_t l1 = (off_t)load_be64(word);
+    for (uint64_t i = 0; i < tables; i++) {
+        store_be64(word, COPIED | (uint64_t)(first + step * (int64_t)i));
+        cr_assert_eq(pwrite(fd, word, sizeof(word), l1 + 8 * (off_t)i), 8);
+    }
+    cr_assert_eq(ftruncate(fd, GiB), 0);
+    close(fd);
+}
+
+/* Bytes that are read to map all but its first GiB, as one extent. */
+static uint64_t bytes_to_map(const char *dir, bool writable)
+{
+    char path[256];
+    struct qimg_error err;
+    struct qimg_context *context = NULL;
+    struct qimg_image *image = NULL;
+    struct qimg_stats stats;
+    struct qimg_extent extent;
+    const struct qimg_open_options options = { .format = "qcow2", .writable = writable };
+    snprintf(path, sizeof(path), "%s/0", dir);
+    cr_assert_eq(qimg_context_new(NULL, &context, &err), 0);
+    cr_assert_eq(qimg_image_open(context, path, &options, &image, &err), 0, "%s", err.text);
+    if (writable)
+        cr_assert_eq(qimg_image_write(image, 0, "x", 1, &err), 0, "%s", err.text);
+    const struct qimg_range all = { GiB, qimg_image_size(image) - GiB };
+    cr_assert_eq(qimg_image_map(image, all, false, &extent, 1, &err), 1, "%s", err.text);
+    cr_expect_eq(extent.len, all.len);
+    cr_expect_eq(extent.kind, QIMG_UNALLOCATED);
+    qimg_context_stats(context, &stats);
+    qimg_image_close(image);
+    qimg_context_free(context);
+    return stats.bytes_read + stats.table_bytes;
+}
+
+Test(map, tables_of_zeros_are_not_read_again_and_again)
+{
+    static const struct {
+        const char *what;
+        int64_t first, step;
+        bool writable;
+    } cases[] = {
+        { "in a hole", 64 * MiB, 64 * KiB, false },
+        { "in a hole, backwards", 900 * MiB, -(int64_t)(64 * KiB), false },
+        { "all the same", 64 * MiB, 0, false },
+        { "in a hole, while writing", 64 * MiB, 64 * KiB, true },
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char *dir = scratch_new();
+        char path[256];
+        snprintf(path, sizeof(path), "%s/0", dir);
+        make_linked(path, cases[i].first, cases[i].step, 8192);
+        const uint64_t bytes = bytes_to_map(dir, cases[i].writable);
+        cr_expect_lt(bytes, 4 * MiB, "%s: %lu", cases[i].what, bytes);
+        scratch_remove(dir);
+    }
+}
+
+/* Table @tables - 1 lies in a hole that is known by the time that it is written to. */
+Test(map, what_is_written_under_a_table_in_a_hole_shows)
+{
+    const uint64_t tables = 256, at = (tables - 1) << 29;
+    char *dir = scratch_new();
+    char path[256];
+    struct qimg_error err;
+    struct qimg_context *context = NULL;
+    struct qimg_image *image = NULL;
+    struct qimg_extent e[2];
+    uint8_t byte = 0;
+    const struct qimg_open_options options = { .format = "qcow2", .writable = true };
+    snprintf(path, sizeof(path), "%s/0", dir);
+    make_linked(path, 64 * MiB, 64 * KiB, tables);
+    cr_assert_eq(qimg_context_new(NULL, &context, &err), 0);
+    cr_assert_eq(qimg_image_open(context, path, &options, &image, &err), 0, "%s", err.text);
+    cr_assert_eq(qimg_image_write(image, 0, "x", 1, &err), 0, "%s", err.text);
+    cr_assert_eq(qimg_image_map(image, (struct qimg_range){ 0, at }, false, e, 2, &err), 2);
+    cr_assert_eq(qimg_image_write(image, at, "x", 1, &err), 0, "%s", err.text);
+    for (int flushed = 0; flushed <= 1; flushed++) {
+        chain_map_forget(image->map);
+        const struct qimg_range there = { at - 64 * KiB, 256 * KiB };
+        cr_assert_eq(qimg_image_map(image, there, false, e, 2, &err), 2, "%s", err.text);
+        cr_expect_eq(e[1].guest_off, at);
+        cr_expect_eq(e[1].kind, QIMG_DATA);
+        cr_assert_eq(qimg_image_read(image, at, &byte, 1, &err), 0, "%s", err.text);
+        cr_expect_eq(byte, 'x');
+        cr_assert_eq(qimg_image_flush(image, &err), 0, "%s", err.text);
+    }
+    qimg_image_close(image);
+    qimg_context_free(context);
+    scratch_remove(dir);
 }
 
 Test(map, a_table_that_cannot_be_trusted_fails_only_who_needs_it)
