@@ -245,7 +245,7 @@ READ_ANYWAY = ("gluster://host/vol/a?x", "nbd:host")
 WORDLESS = ("nbd+unix:///x", "sheepdog:x", 'json:{"driver":"nbd"}', "ssh://joe:pw@host/a",
             'json:{"driver":"qcow2","file":{"driver":"nbd","host":"h"}}', "nbd://h<o/x",
             "nbd://h:x/y", "nbd://[1:x]/y", "rbd:p/i@s<", "nbd+unix:///x?socket=relative",
-            "rbd:p/i:conf=relative")
+            "rbd:p/i:conf=relative", 'json:{"driver":"http","url":"http+ssh://h/a"}')
 
 
 @pytest.mark.parametrize("name", READ_ANYWAY + WORDLESS)

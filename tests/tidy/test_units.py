@@ -86,6 +86,8 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/chain/graph_scan.c": "tests/cli/test_chain_graph.py",
     "src/chain/libvirt.c": "tests/cli/test_chain_show.py, by libvirt itself",
     "src/chain/remote.c": "tests/unit/chain/test_survey.c",
+    "src/chain/remote_json.c": "tests/cli/test_chain_show.py, by libvirt itself",
+    "src/chain/remote_parts.c": "tests/cli/test_chain_show.py, by libvirt itself",
     "src/chain/remote_read.c": "tests/cli/test_chain_show.py, by libvirt itself",
     "src/chain/resolve_location.c": "tests/unit/chain/test_resolve.c",
     "src/chain/resolve_options.c": "tests/unit/chain/test_resolve.c",
