@@ -172,6 +172,14 @@ def test_each_reason(scratch, qimg, reason):
     assert reason in judge(qimg, *options, "--reject", reason)[1]
 
 
+def test_places_behind_the_last_offset_hide_no_overlap(scratch, qimg):
+    """Sixteen refcount blocks, one upon the other, that end where offsets do."""
+    maker = Maker(scratch, qimg)
+    maker.entries(e5=1 << 63 | CLUSTER)
+    patch(maker.path, *((CLUSTER + 8 * n, be64(2 ** 64 - 512)) for n in range(1, 17)))
+    assert "(and 15 more)" in judge(qimg)[1]["tables-overlap"]
+
+
 def test_every_reason_that_is_listed_has_its_case(qimg):
     listed = {line.split()[0] for line in qimg("chain", "audit", "--list").ok().out.split("\n")[1:]
               if line}

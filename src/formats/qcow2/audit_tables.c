@@ -165,6 +165,14 @@ static int by_off(const void *a, const void *b)
     return x->off != y->off ? compare_u64(x->off, y->off) : compare_u64(x->len, y->len);
 }
 
+/* Offsets are whatever the file says: a place that passes 2^64 ends there. */
+static uint64_t place_end(const struct place *p)
+{
+    uint64_t end;
+
+    return add_fits(p->off, p->len, &end) ? end : UINT64_MAX;
+}
+
 static void sort_places(struct walk *w)
 {
     uint64_t end = 0;
@@ -174,13 +182,10 @@ static void sort_places(struct walk *w)
         qsort(w->places.items, w->places.count, sizeof(struct place), by_off);
     for (size_t i = 0; i < w->places.count; i++) {
         const struct place *p = &w->places.items[i];
-        uint64_t p_end;
         if (before && p->off < end)
             note(w, OVERLAP, "%s at %#" PRIx64 " overlaps %s", p->what, p->off, before);
-        if (!add_fits(p->off, p->len, &p_end))
-            p_end = UINT64_MAX;
-        if (p_end > end) {
-            end = p_end;
+        if (place_end(p) > end) {
+            end = place_end(p);
             before = p->what;
         }
     }
@@ -193,8 +198,7 @@ static const struct place *find_place(const struct walk *w, struct qimg_range at
 
     while (low < high) {
         const size_t mid = low + (high - low) / 2;
-        const struct place *p = &w->places.items[mid];
-        if (p->off + p->len <= at.off)
+        if (place_end(&w->places.items[mid]) <= at.off)
             low = mid + 1;
         else
             high = mid;
@@ -243,6 +247,27 @@ static int add_refcount_blocks(struct walk *w, struct qimg_error *err)
     return 0;
 }
 
+/* One word of @what, the entry @index of an L1 table. */
+static int add_l2(struct walk *w, uint64_t word, uint32_t index, bool active, const char *what)
+{
+    uint64_t off = 0;
+    const enum qcow2_l1_kind kind = qcow2_l1_decode(word, &w->q->geometry, &off);
+    const struct l2_ref ref = { .off = off,
+                                .guest_off = (uint64_t)index
+                                             << qcow2_l2_coverage_bits(&w->q->geometry),
+                                .active = active,
+                                .in_snapshot = !active };
+
+    if (kind == QCOW2_L1_ABSENT)
+        return 0;
+    if (kind == QCOW2_L1_TABLE)
+        return may_keep(w, w->tables.count) ? l2_ref_vec_push(&w->tables, ref) : 0;
+    note(w, kind == QCOW2_L1_UNALIGNED ? ENTRIES : OUTSIDE,
+         "entry %" PRIu32 " of %s points at %#" PRIx64 ", %s", index, what, off,
+         kind == QCOW2_L1_UNALIGNED ? "which is not aligned" : "past the end of the file");
+    return 0;
+}
+
 static int add_l1(struct walk *w, uint64_t l1_off, uint32_t l1_count, bool active,
                   struct qimg_error *err)
 {
@@ -256,25 +281,9 @@ static int add_l1(struct walk *w, uint64_t l1_off, uint32_t l1_count, bool activ
     if (len > LIMIT_QCOW2_L1_BYTES || !is_inside(w, table) || !may_read(w, len))
         return 0;
     TRY(read_words(w, l1_off, l1_count, &words, err));
-    for (uint32_t i = 0; i < l1_count && !w->too_much; i++) {
-        uint64_t off = 0;
-        const enum qcow2_l1_kind kind = qcow2_l1_decode(words[i], &w->q->geometry, &off);
-        if (kind == QCOW2_L1_ABSENT)
-            continue;
-        if (kind != QCOW2_L1_TABLE) {
-            note(w, kind == QCOW2_L1_UNALIGNED ? ENTRIES : OUTSIDE,
-                 "entry %" PRIu32 " of %s points at %#" PRIx64 ", %s", i, what, off,
-                 kind == QCOW2_L1_UNALIGNED ? "which is not aligned" : "past the end of the file");
-            continue;
-        }
-        const struct l2_ref ref = { .off = off,
-                                    .guest_off = (uint64_t)i
-                                                 << qcow2_l2_coverage_bits(&w->q->geometry),
-                                    .active = active,
-                                    .in_snapshot = !active };
-        if (may_keep(w, w->tables.count) && l2_ref_vec_push(&w->tables, ref) < 0)
+    for (uint32_t i = 0; i < l1_count && !w->too_much; i++)
+        if (add_l2(w, words[i], i, active, what) < 0)
             return qimg_fail_memory(err);
-    }
     return 0;
 }
 
