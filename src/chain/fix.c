@@ -264,9 +264,7 @@ static int plan_step(struct planner *p, const struct qimg_chain_image *holder,
     return look_at(p, target->absolute, format, next);
 }
 
-/* --- the chain
- * ------------------------------------------------------------------------------------
- */
+/* --- the chain -------------------------------------------------------------------------------- */
 
 static int add_level(struct planner *p, const struct qimg_chain_image *image)
 {

@@ -35,6 +35,16 @@ struct move {
 
 void move_release(struct move *move);
 
+/* --- move_plan.c --- */
+
+/* Fills @move, empty so far; released by the caller, also after a failure. */
+MUST_CHECK int move_plan(struct qimg_context *context, const struct qimg_move_options *options,
+                         struct move *move, struct qimg_error *err);
+
+/* The journal's name for moves to @destination: a directory, or the new name of a single file. */
+MUST_CHECK int move_journal_of(struct qimg_context *context, const char *destination,
+                               char **journal, struct qimg_error *err);
+
 /* --- move_journal.c --- */
 
 /* The journal's name for files that go to @directory. NULL: no memory. */

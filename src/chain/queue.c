@@ -91,9 +91,7 @@ int qimg_image_read(struct qimg_image *image, uint64_t off, void *buf, size_t le
     return rc < 0 || simple ? rc : read_queued(image, want, buf, err);
 }
 
-/* --- many requests
- * ----------------------------------------------------------------------------------
- */
+/* --- many requests ---------------------------------------------------------------------------- */
 
 struct slot {
     struct qimg_queue *queue;

@@ -11,8 +11,7 @@
 #include "format.h"
 #include "qimg/options.h"
 
-/* Of options that tune QEMU's caches, what must fit the image (resolve_tuning.h). All zero: none.
- */
+/* What must fit the image of the options that tune QEMU's caches (resolve_tuning.h); 0: none. */
 struct tuning {
     uint64_t l2_entry_size, refcount_cache; /* bytes */
     bool has_l2_entry_size;

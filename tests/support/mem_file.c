@@ -6,8 +6,7 @@
 
 #include "bits.h"
 
-/* For its counters: files in memory know synchronous calls alone, and who wants a queue is told so.
- */
+/* An engine for its counters: files in memory know synchronous calls alone, and have no queue. */
 static int no_queue(struct io_engine *engine, const struct io_queue_profile *profile,
                     struct io_queue **out)
 {

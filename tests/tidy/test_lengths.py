@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Budgets: a function fits a screen, a file a sitting, a line a window."""
+import re
+
 from pylib import sources
 from pylib.paths import ROOT
 
@@ -29,6 +31,12 @@ def test_lines():
     long = [f"{path.relative_to(ROOT)}:{number}" for path in texts
             for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > LINE]
     assert not long
+
+
+def test_titles_of_sections_fit_on_a_line():
+    """clang-format breaks those that do not."""
+    broken = [path for path in all_c() if re.search(r"^ \* -{20,}$", path.read_text(), re.M)]
+    assert not broken
 
 
 def test_every_source_says_its_licence_and_its_purpose():

@@ -65,6 +65,7 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/chain/fix_candidates.c": "tests/cli/test_chain_fix.py",
     "src/chain/move.c": "tests/cli/test_chain_mv.py",
     "src/chain/move_journal.c": "tests/cli/test_chain_mv.py",
+    "src/chain/move_plan.c": "tests/cli/test_chain_mv.py",
     "src/chain/move_run.c": "tests/cli/test_chain_mv.py, killed at each step",
     "src/chain/repoint.c": "tests/cli/test_chain_fix.py, test_chain_mv.py",
     "src/chain/formats.c": "tests/cli/test_surface.py, tests/compat/test_rebase.py",

@@ -18,8 +18,7 @@ void rig_tear_down(void);
 /* Begins a new survey under @gate. */
 void rig_use_gate(struct qimg_gate_options gate);
 
-/* A qcow2 image of 1 MiB on @backing (NULL = none) whose recorded format is @format (NULL = none).
- */
+/* A qcow2 image of 1 MiB that records @backing and its @format (each may be NULL: not recorded). */
 void rig_overlay(const char *name, const char *backing, const char *format);
 
 /* A raw image of 1 MiB of zeros. */
