@@ -72,20 +72,24 @@ static int list(struct tool *tool, struct qimg_image *image)
     return EXIT_DONE;
 }
 
-static int change(struct tool *tool, const struct action *action, struct qimg_image *image)
+static int change(struct tool *tool, const struct action *action, struct qimg_image *image,
+                  const char *file)
 {
     struct qimg_error err;
     qimg_error_clear(&err);
-    struct job job; /* a signal waits for the end, which is not far */
-    int rc = 0;
+    struct job job;
+    const struct qimg_snapshot_options options = { .progress = job_progress, .user = &job };
+    int code = EXIT_DONE, rc = 0;
     job_begin(&job, tool, (struct progress_spec){ 0 });
     if (action->letter == 'c')
-        rc = qimg_snapshot_create(image, action->name, &err);
+        rc = qimg_snapshot_create(image, action->name, &options, &err);
     else if (action->letter == 'a')
-        rc = qimg_snapshot_apply(image, action->name, &err);
+        rc = qimg_snapshot_apply(image, action->name, &options, &err);
     else
-        rc = qimg_snapshot_delete(image, action->name, &err);
-    return job_end(&job, rc < 0 ? tool_fail_error(tool, "", &err) : EXIT_DONE);
+        rc = qimg_snapshot_delete(image, action->name, &options, &err);
+    if (rc < 0)
+        code = job_fail(&job, &err, "'%s' is as it was before", file);
+    return job_end(&job, code);
 }
 
 static int run(struct tool *tool, const struct snapshot_args *args, const char *file)
@@ -107,7 +111,7 @@ static int run(struct tool *tool, const struct snapshot_args *args, const char *
         return EXIT_FAILED;
     int code = args_open(tool, context, file, &options, &image);
     if (code == EXIT_DONE) {
-        code = writes ? change(tool, &args->action, image) : list(tool, image);
+        code = writes ? change(tool, &args->action, image, file) : list(tool, image);
         qimg_image_close(image);
     }
     qimg_context_free(context);

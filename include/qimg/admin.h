@@ -18,17 +18,26 @@ extern "C" {
 
 /* --- internal snapshots (qimg_image_info() lists them) --------------------------------------- */
 
+/* They go through all mapping tables. @options NULL: nobody is told how far. */
+struct qimg_snapshot_options {
+    qimg_progress_fn progress; /* may be NULL */
+    void *user;
+};
+
 /* Keeps the state of the disk under @name (cut after 255 bytes; several may have the same name).
  * -EINVAL where a refcount would not fit its width, -ENOTSUP where the format has no snapshots. */
 QIMG_API int qimg_snapshot_create(struct qimg_image *image, const char *name,
+                                  const struct qimg_snapshot_options *options,
                                   struct qimg_error *err);
 
 /* Goes back to the snapshot whose id, else whose name, is @id_or_name; also to its size. */
 QIMG_API int qimg_snapshot_apply(struct qimg_image *image, const char *id_or_name,
+                                 const struct qimg_snapshot_options *options,
                                  struct qimg_error *err);
 
 /* Deletes the first snapshot called @name. */
 QIMG_API int qimg_snapshot_delete(struct qimg_image *image, const char *name,
+                                  const struct qimg_snapshot_options *options,
                                   struct qimg_error *err);
 
 /* --- the state of a virtual machine -----------------------------------------------------------
@@ -57,7 +66,8 @@ struct qimg_resize_options {
     uint64_t size;                         /* bytes; of qcow2 images a multiple of 512 */
     bool shrink;                           /* content past the new end may be lost */
     enum qimg_preallocation preallocation; /* of what is added */
-    qimg_progress_fn progress; /* told of what is preallocated by writing it; may be NULL */
+    qimg_progress_fn progress; /* told of what is preallocated by writing it, or of tables that are
+                                * cut off; may be NULL */
     void *user;
 };
 

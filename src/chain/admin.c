@@ -46,10 +46,19 @@ static const struct format_admin_ops *admin_of(const struct qimg_image *image)
 
 /* --- snapshots ------------------------------------------------------------------------------ */
 
-int qimg_snapshot_create(struct qimg_image *image, const char *name, struct qimg_error *err)
+static struct snapshot_request snapshot_request(const char *name,
+                                                const struct qimg_snapshot_options *options)
+{
+    return (struct snapshot_request){ .name = name,
+                                      .progress = options ? options->progress : NULL,
+                                      .user = options ? options->user : NULL };
+}
+
+int qimg_snapshot_create(struct qimg_image *image, const char *name,
+                         const struct qimg_snapshot_options *options, struct qimg_error *err)
 {
     struct image *top = image->layers[0].image;
-    struct snapshot_request request = { .name = name };
+    struct snapshot_request request = snapshot_request(name, options);
     struct timespec now;
     int rc = chain_admin_begin(image, err);
 
@@ -64,28 +73,32 @@ int qimg_snapshot_create(struct qimg_image *image, const char *name, struct qimg
     return rc < 0 ? qimg_within(err, "Could not create snapshot '%s'", name) : 0;
 }
 
-int qimg_snapshot_apply(struct qimg_image *image, const char *id_or_name, struct qimg_error *err)
+int qimg_snapshot_apply(struct qimg_image *image, const char *id_or_name,
+                        const struct qimg_snapshot_options *options, struct qimg_error *err)
 {
     struct image *top = image->layers[0].image;
+    const struct snapshot_request request = snapshot_request(id_or_name, options);
     int rc = chain_admin_begin(image, err);
 
     if (rc == 0 && (!admin_of(image) || !admin_of(image)->snapshot_apply))
         rc = qimg_fail(err, ENOTSUP, "Block driver does not support internal snapshots");
     if (rc == 0)
-        rc = admin_of(image)->snapshot_apply(top, id_or_name, err);
+        rc = admin_of(image)->snapshot_apply(top, &request, err);
     chain_admin_end(image);
     return rc < 0 ? qimg_within(err, "Could not apply snapshot '%s'", id_or_name) : 0;
 }
 
-int qimg_snapshot_delete(struct qimg_image *image, const char *name, struct qimg_error *err)
+int qimg_snapshot_delete(struct qimg_image *image, const char *name,
+                         const struct qimg_snapshot_options *options, struct qimg_error *err)
 {
     struct image *top = image->layers[0].image;
+    const struct snapshot_request request = snapshot_request(name, options);
     int rc = chain_admin_begin(image, err);
 
     if (rc == 0 && (!admin_of(image) || !admin_of(image)->snapshot_delete))
         rc = qimg_fail(err, ENOENT, "snapshot not found");
     if (rc == 0)
-        rc = admin_of(image)->snapshot_delete(top, name, err);
+        rc = admin_of(image)->snapshot_delete(top, &request, err);
     chain_admin_end(image);
     return rc < 0 ? qimg_within(err, "Could not delete snapshot '%s'", name) : 0;
 }

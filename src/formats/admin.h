@@ -19,8 +19,10 @@
 typedef int (*admin_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 struct snapshot_request {
-    const char *name;
-    uint32_t date_sec, date_nsec;
+    const char *name;             /* to apply: the id, else the name */
+    uint32_t date_sec, date_nsec; /* to create */
+    admin_progress_fn progress;   /* may be NULL */
+    void *user;
 };
 
 struct resize_request {
@@ -59,10 +61,12 @@ struct format_admin_ops {
                            struct qimg_error *err);
 
     /* By id, else by name. -ENOENT. */
-    int (*snapshot_apply)(struct image *image, const char *id_or_name, struct qimg_error *err);
+    int (*snapshot_apply)(struct image *image, const struct snapshot_request *request,
+                          struct qimg_error *err);
 
     /* By name alone. -ENOENT. */
-    int (*snapshot_delete)(struct image *image, const char *name, struct qimg_error *err);
+    int (*snapshot_delete)(struct image *image, const struct snapshot_request *request,
+                           struct qimg_error *err);
 
     /* Forgets all that was written: the disk shows what lies below. Size, snapshots and bitmaps
      * stay. */

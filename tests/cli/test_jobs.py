@@ -216,7 +216,7 @@ def test_commands_that_may_take_long_tell_too(qimg_at, command, unit):
 
 
 def test_a_snapshot_is_taken_or_not(qimg_at, tmp_path):
-    """There is no half: a signal waits for the end of the command."""
+    """There is no half, whenever a signal comes."""
     qimg_at("create", "-q", "-f", "qcow2", "-o", "preallocation=metadata,cluster_size=512", "a",
             "64M").ok()
     for number in range(6):

@@ -170,7 +170,7 @@ static int shrink(struct qimg_context *context, struct qimg_error *err)
 
 static int create_snapshot(struct qimg_image *image, struct qimg_error *err)
 {
-    return qimg_snapshot_create(image, "new", err);
+    return qimg_snapshot_create(image, "new", NULL, err);
 }
 
 static int snapshot_create(struct qimg_context *context, struct qimg_error *err)
@@ -180,7 +180,7 @@ static int snapshot_create(struct qimg_context *context, struct qimg_error *err)
 
 static int apply_snapshot(struct qimg_image *image, struct qimg_error *err)
 {
-    return qimg_snapshot_apply(image, "s", err);
+    return qimg_snapshot_apply(image, "s", NULL, err);
 }
 
 static int snapshot_apply(struct qimg_context *context, struct qimg_error *err)
@@ -190,7 +190,7 @@ static int snapshot_apply(struct qimg_context *context, struct qimg_error *err)
 
 static int delete_snapshot(struct qimg_image *image, struct qimg_error *err)
 {
-    return qimg_snapshot_delete(image, "s", err);
+    return qimg_snapshot_delete(image, "s", NULL, err);
 }
 
 static int snapshot_delete(struct qimg_context *context, struct qimg_error *err)

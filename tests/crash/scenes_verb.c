@@ -46,12 +46,16 @@ static int create(struct image *image, const void *argument, struct qimg_error *
 
 static int apply(struct image *image, const void *argument, struct qimg_error *err)
 {
-    return image->ops->admin->snapshot_apply(image, argument, err);
+    const struct snapshot_request request = { .name = argument };
+
+    return image->ops->admin->snapshot_apply(image, &request, err);
 }
 
 static int delete (struct image *image, const void *argument, struct qimg_error *err)
 {
-    return image->ops->admin->snapshot_delete(image, argument, err);
+    const struct snapshot_request request = { .name = argument };
+
+    return image->ops->admin->snapshot_delete(image, &request, err);
 }
 
 static int snapshot(struct stage *s)

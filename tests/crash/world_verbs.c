@@ -56,7 +56,7 @@ static int snapshot_create(struct act *a)
     if (t->snapshot_count == TRUTH_SNAPSHOTS)
         return -EBUSY;
     (void)snprintf(name, sizeof(name), "s%u", ++a->world->names);
-    TRY(qimg_snapshot_create(a->image, name, &a->err));
+    TRY(qimg_snapshot_create(a->image, name, NULL, &a->err));
     memcpy(kept->name, name, sizeof(name));
     (void)snprintf(kept->id, sizeof(kept->id), "%u", next_id(t));
     kept->body = body_copy(&t->disk);
@@ -76,7 +76,7 @@ static int snapshot_apply(struct act *a)
     if (t->snapshot_count == 0)
         return -EBUSY;
     const struct kept *kept = which_snapshot(a);
-    TRY(qimg_snapshot_apply(a->image, kept->name, &a->err));
+    TRY(qimg_snapshot_apply(a->image, kept->name, NULL, &a->err));
     body_release(&t->disk);
     t->disk = body_copy(&kept->body);
     for (uint64_t s = 0; s < sectors_in(t->disk.size); s++)
@@ -90,7 +90,7 @@ static int snapshot_delete(struct act *a)
     if (a->truth->snapshot_count == 0)
         return -EBUSY;
     const struct kept *kept = which_snapshot(a);
-    TRY(qimg_snapshot_delete(a->image, kept->name, &a->err));
+    TRY(qimg_snapshot_delete(a->image, kept->name, NULL, &a->err));
     truth_drop_snapshot(a->truth, (unsigned)(kept - a->truth->snapshots));
     return 0;
 }

@@ -33,13 +33,13 @@ bool change_once(struct qimg_image *image, uint8_t verb)
     switch (verb % 8) {
     case 0:
     case 1:
-        rc = qimg_snapshot_create(image, name, &err);
+        rc = qimg_snapshot_create(image, name, NULL, &err);
         break;
     case 2:
-        rc = qimg_snapshot_delete(image, name, &err);
+        rc = qimg_snapshot_delete(image, name, NULL, &err);
         break;
     case 3:
-        rc = qimg_snapshot_apply(image, name, &err);
+        rc = qimg_snapshot_apply(image, name, NULL, &err);
         keeps = rc < 0;
         break;
     case 4:

@@ -42,7 +42,7 @@ static int check_data_file(const struct qcow2 *q, const struct amend_request *r,
     return 0;
 }
 
-static int check(const struct qcow2 *q, const struct amend_request *r, struct qimg_error *err)
+static int check(struct qcow2 *q, const struct amend_request *r, struct qimg_error *err)
 {
     const unsigned version = new_version(q, r), bits = new_bits(q, r);
 

@@ -302,31 +302,30 @@ static bool snapshots_prevent(const struct qcow2 *q, uint64_t size)
     return false;
 }
 
-/* Is there a packed cluster in the active state? */
-static int has_packed(const struct qcow2 *q)
+/* A table with a packed cluster leaves the L1 table. */
+static int strike_packed(struct shadow *s, struct tree_table *table)
 {
-    AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
-    AUTO_FREE uint8_t *l2 = malloc(qcow2_cluster_size(q));
+    const int full = tree_l2_read(s, table->off, table->l2);
 
-    if (!l2)
-        return -ENOMEM;
-    TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &l1));
-    for (uint64_t i = 0; i < l1.count; i++) {
-        uint64_t off;
-        const int present = tree_l2_of(q, l1.words[i], &off);
-        if (present < 0)
-            return present;
-        if (!present)
-            continue;
-        TRY(tree_l2_read(q, off, l2));
-        for (uint64_t k = 0; k < tree_all(q).end; k++)
-            if (tree_entry_get(q, l2, k).word & QCOW2_COMPRESSED)
-                return 1;
-    }
-    return 0;
+    for (uint64_t k = 0; full > 0 && k < tree_all(s->q).end; k++)
+        if (tree_entry_get(s->q, table->l2, k).word & QCOW2_COMPRESSED)
+            table->word = 0;
+    return full;
 }
 
-int qcow2_amend_check_downgrade(const struct qcow2 *q, unsigned refcount_bits, uint64_t size,
+/* Is there a packed cluster in the active state? */
+static int has_packed(struct qcow2 *q)
+{
+    AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
+    struct shadow s = { .q = q }; /* for looking at tables alone */
+
+    TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &l1));
+    const int rc = tree_each_table(&s, l1.words, l1.count, strike_packed);
+    blanks_release(&s.blanks);
+    return rc;
+}
+
+int qcow2_amend_check_downgrade(struct qcow2 *q, unsigned refcount_bits, uint64_t size,
                                 struct qimg_error *err)
 {
     const uint64_t features = q->header.incompatible;

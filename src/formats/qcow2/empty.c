@@ -33,7 +33,7 @@ static int build(struct shadow *s)
     AUTO_FREE uint64_t *blank = calloc(l1.count, sizeof(*blank));
     if (!blank)
         return -ENOMEM;
-    TRY(tree_drop(s, &l1));
+    TRY(tree_drop(s, l1.words, l1.count));
     TRY(tree_l1_replace(s, blank, l1.count));
     return shadow_commit(s);
 }

@@ -41,18 +41,18 @@ static struct io_file *data_file(const struct resizing *z)
 
 /* --- what goes ------------------------------------------------------------------------------ */
 
-static int drop_whole_table(struct resizing *z, uint64_t index)
+/* Tables @first and up; the one in hand is none of these. */
+static int drop_whole_tables(struct resizing *z, uint64_t first)
 {
-    const uint64_t cluster = qcow2_cluster_size(z->q);
-    struct tree_edit *e = &z->edit;
+    uint64_t *words = z->l1.words + first;
+    const uint64_t count = z->l1.count - first;
 
-    TRY(tree_edit_table(e, index));
-    if (e->off == 0)
-        return 0;
-    TRY(tree_unref(&z->s, e->l2, tree_all(z->q)));
-    memset(e->l2, 0, cluster);
-    e->changed = true;
-    return tree_edit_store(e);
+    TRY(tree_drop(&z->s, words, count));
+    for (uint64_t i = 0; i < count; i++) {
+        z->edit.l1_changed = z->edit.l1_changed || words[i];
+        words[i] = 0;
+    }
+    return 0;
 }
 
 static int drop_part_of_table(struct resizing *z, uint64_t cut)
@@ -63,7 +63,7 @@ static int drop_part_of_table(struct resizing *z, uint64_t cut)
     TRY(tree_edit_at(e, cut, &part.first));
     if (e->off == 0)
         return 0;
-    TRY(tree_unref(&z->s, e->l2, part));
+    TRY(tree_unref(&z->s, e->l2, part, 1));
     for (uint64_t i = part.first; i < part.end; i++) {
         const struct qcow2_l2_entry entry = tree_entry_get(z->q, e->l2, i);
         if (entry.word || entry.bitmap)
@@ -83,10 +83,7 @@ static int drop_from(struct resizing *z, uint64_t cut)
             TRY(drop_part_of_table(z, cut));
         i++;
     }
-    for (; i < z->l1.count; i++)
-        if (z->l1.words[i])
-            TRY(drop_whole_table(z, i));
-    return 0;
+    return i < z->l1.count ? drop_whole_tables(z, i) : 0;
 }
 
 /* --- the cluster in which the smaller size ends --------------------------------------------- */
@@ -385,6 +382,8 @@ int qcow2_resize(struct image *image, const struct resize_request *request, stru
     z.exposed = z.new > z.old && request->backing_size > z.old;
     TRY(check(&z));
     int rc = shadow_begin(&z.s, q, SHADOW_BEHIND);
+    shadow_tell(&z.s, z.new < z.old ? request->progress : NULL, request->progress_user,
+                q->header.l1_count);
     if (rc == 0)
         rc = build(&z);
     TRY(shadow_finish(&z.s, rc, "Could not resize image", err));

@@ -75,8 +75,24 @@ void shadow_end(struct shadow *s)
     range_vec_release(&s->taken);
     range_vec_release(&s->released);
     range_vec_release(&s->unwritten);
+    blanks_release(&s->blanks);
     free(s->buffer);
     s->buffer = NULL;
+}
+
+void shadow_tell(struct shadow *s, admin_progress_fn progress, void *user, uint64_t to_walk)
+{
+    s->progress = progress;
+    s->progress_user = user;
+    s->to_walk = to_walk;
+}
+
+int shadow_progress(struct shadow *s)
+{
+    s->walked = min_u64(s->walked + 1, s->to_walk);
+    if (!s->progress || s->progress(s->progress_user, s->walked, s->to_walk) == 0)
+        return 0;
+    return -ECANCELED;
 }
 
 /* --- space ---------------------------------------------------------------------------------- */
@@ -171,7 +187,8 @@ static int count_taken(struct shadow *s)
     for (; s->counted < s->taken.count; s->counted++) {
         const struct qimg_range run = s->taken.items[s->counted];
         uint64_t zeroed;
-        TRY(shadow_counts_add(&s->counts, run.off >> bits, run.len >> bits, SHADOW_NEW, &zeroed));
+        TRY(shadow_counts_add(&s->counts, run.off >> bits, run.len >> bits,
+                              (struct shadow_delta){ SHADOW_NEW, 1 }, &zeroed));
     }
     return 0;
 }
@@ -186,22 +203,23 @@ static struct qimg_range touched(const struct shadow *s, struct qimg_range bytes
     return (struct qimg_range){ first, ((range_end(bytes) - 1) >> bits) - first + 1 };
 }
 
-int shadow_ref(struct shadow *s, struct qimg_range bytes)
+int shadow_ref_times(struct shadow *s, struct qimg_range bytes, uint64_t times)
 {
     uint64_t zeroed;
 
     if (bytes.len == 0)
         return 0;
     const struct qimg_range run = touched(s, bytes);
-    return shadow_counts_add(&s->counts, run.off, run.len, SHADOW_MORE, &zeroed);
+    return shadow_counts_add(&s->counts, run.off, run.len,
+                             (struct shadow_delta){ SHADOW_MORE, times }, &zeroed);
 }
 
-int shadow_share(struct shadow *s, uint64_t host_off)
+int shadow_share(struct shadow *s, uint64_t host_off, uint64_t times)
 {
     uint64_t zeroed;
 
-    return shadow_counts_add(&s->counts, host_off >> s->q->header.cluster_bits, 1, SHADOW_NEW,
-                             &zeroed);
+    return shadow_counts_add(&s->counts, host_off >> s->q->header.cluster_bits, 1,
+                             (struct shadow_delta){ SHADOW_NEW, times }, &zeroed);
 }
 
 /* Remembers which of @run are free now. */
@@ -224,12 +242,18 @@ static int note_released(struct shadow *s, struct qimg_range run, bool all)
 
 int shadow_unref(struct shadow *s, struct qimg_range bytes)
 {
+    return shadow_unref_times(s, bytes, 1);
+}
+
+int shadow_unref_times(struct shadow *s, struct qimg_range bytes, uint64_t times)
+{
     uint64_t zeroed;
 
     if (bytes.len == 0)
         return 0;
     const struct qimg_range run = touched(s, bytes);
-    TRY(shadow_counts_add(&s->counts, run.off, run.len, SHADOW_LESS, &zeroed));
+    TRY(shadow_counts_add(&s->counts, run.off, run.len, (struct shadow_delta){ SHADOW_LESS, times },
+                          &zeroed));
     return zeroed ? note_released(s, run, zeroed == run.len) : 0;
 }
 
@@ -243,6 +267,7 @@ int shadow_count(struct shadow *s, uint64_t host_off, uint64_t *out)
 
 static int write_bytes_at(struct shadow *s, uint64_t host_off, const void *buf, size_t len)
 {
+    blanks_forget(&s->blanks);
     s->grown = s->grown || host_off + len > s->file_size;
     s->written_end = max_u64(s->written_end, host_off + len);
     return io_write_exact(s->q->image.file, host_off, buf, len);

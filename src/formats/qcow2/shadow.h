@@ -27,6 +27,8 @@
 #ifndef QCOW2_SHADOW_H
 #define QCOW2_SHADOW_H
 
+#include "admin.h"
+#include "blanks.h"
 #include "checked.h"
 #include "qcow2.h"
 
@@ -63,15 +65,20 @@ MUST_CHECK int shadow_counts_get(struct shadow_counts *c, uint64_t cluster, uint
 MUST_CHECK int shadow_counts_set(struct shadow_counts *c, uint64_t cluster, uint64_t value);
 
 enum shadow_change {
-    SHADOW_LESS, /* one less */
-    SHADOW_MORE, /* one more for a cluster that is counted */
-    SHADOW_NEW,  /* one more, for a cluster that may not be counted yet */
+    SHADOW_LESS,
+    SHADOW_MORE, /* for a cluster that is counted */
+    SHADOW_NEW,  /* more, for a cluster that may not be counted yet */
 };
 
-/* Changes @n counts from @first on. -EINVAL: one would not fit its width; -EBADMSG: one is 0,
- * although the cluster is in use. *zeroed: how many became 0. */
+struct shadow_delta {
+    enum shadow_change change;
+    uint64_t times;
+};
+
+/* Changes @n counts from @first on. -EINVAL: one would not fit its width; -EBADMSG: one is too low
+ * for the use that is made of the cluster. *zeroed: how many became 0. */
 MUST_CHECK int shadow_counts_add(struct shadow_counts *c, uint64_t first, uint64_t n,
-                                 enum shadow_change change, uint64_t *zeroed);
+                                 struct shadow_delta delta, uint64_t *zeroed);
 
 /* One past the last cluster that is counted. */
 MUST_CHECK int shadow_counts_end(struct shadow_counts *c, uint64_t *out);
@@ -107,10 +114,14 @@ struct shadow {
     uint64_t written_end;       /* byte behind the last one written by put */
     uint8_t *buffer;            /* collects neighbouring writes */
     struct qimg_range buffered;
-    uint64_t first; /* byte from which on clusters were allocated */
-    bool in_place;  /* shadow_finish() leaves what was built where it is */
-    bool grown;     /* the file may be longer than file_size */
-    bool flipped;   /* the header was written, or may have been */
+    uint64_t first;             /* byte from which on clusters were allocated */
+    bool in_place;              /* shadow_finish() leaves what was built where it is */
+    bool grown;                 /* the file may be longer than file_size */
+    bool flipped;               /* the header was written, or may have been */
+    struct blanks blanks;       /* of tables of the old state */
+    admin_progress_fn progress; /* NULL = nobody asks to stop */
+    void *progress_user;
+    uint64_t walked, to_walk; /* words of L1 tables */
     /* A structure that is to lie last, at the end of the file. */
     const void *last;
     size_t last_len;
@@ -119,6 +130,10 @@ struct shadow {
 
 MUST_CHECK int shadow_begin(struct shadow *s, struct qcow2 *q, enum shadow_where where);
 void shadow_end(struct shadow *s);
+
+/* Tells @progress of further L1 words to be walked, and stops with -ECANCELED when asked to. */
+void shadow_tell(struct shadow *s, admin_progress_fn progress, void *user, uint64_t to_walk);
+MUST_CHECK int shadow_progress(struct shadow *s);
 
 /* @count consecutive clusters. -ENOSPC where a device has no such room. */
 MUST_CHECK int shadow_alloc(struct shadow *s, uint64_t count, uint64_t *host_off);
@@ -131,11 +146,14 @@ MUST_CHECK int shadow_put(struct shadow *s, uint64_t host_off, const void *buf, 
 
 /* One reference more or less to each cluster that @bytes touches, all counted by the old state.
  * -EINVAL: a count would not fit its width; -EBADMSG: one is in use, and not counted. */
-MUST_CHECK int shadow_ref(struct shadow *s, struct qimg_range bytes);
 MUST_CHECK int shadow_unref(struct shadow *s, struct qimg_range bytes);
 
-/* A second reference to a cluster of shadow_alloc(). */
-MUST_CHECK int shadow_share(struct shadow *s, uint64_t host_off);
+/* The same, @times of them. */
+MUST_CHECK int shadow_ref_times(struct shadow *s, struct qimg_range bytes, uint64_t times);
+MUST_CHECK int shadow_unref_times(struct shadow *s, struct qimg_range bytes, uint64_t times);
+
+/* @times further references to a cluster of shadow_alloc(). */
+MUST_CHECK int shadow_share(struct shadow *s, uint64_t host_off, uint64_t times);
 
 /* How often the new state refers to the cluster at @host_off, once for all of shadow_alloc(). */
 MUST_CHECK int shadow_count(struct shadow *s, uint64_t host_off, uint64_t *out);

@@ -210,24 +210,25 @@ int shadow_counts_set(struct shadow_counts *c, uint64_t cluster, uint64_t value)
 
 /* The part of a run that lies in one block. */
 static int add_in_block(struct shadow_counts *c, struct shadow_block *b, struct qimg_range indices,
-                        enum shadow_change change, uint64_t *zeroed)
+                        struct shadow_delta delta, uint64_t *zeroed)
 {
     const uint64_t most = max_count(c);
 
     for (uint64_t i = indices.off; i < range_end(indices); i++) {
         const uint64_t count = qcow2_refcount_get(b->bytes, c->order, i);
-        if (change != SHADOW_LESS && count == most)
-            return -EINVAL;
-        if (change != SHADOW_NEW && count == 0)
+        const bool less = delta.change == SHADOW_LESS;
+        if (delta.change != SHADOW_NEW && count < (less ? delta.times : 1))
             return -EBADMSG;
-        put_count(b->bytes, c->order, i, change == SHADOW_LESS ? count - 1 : count + 1);
-        *zeroed += change == SHADOW_LESS && count == 1;
+        if (!less && delta.times > most - count)
+            return -EINVAL;
+        put_count(b->bytes, c->order, i, less ? count - delta.times : count + delta.times);
+        *zeroed += less && count == delta.times;
     }
     return 0;
 }
 
 int shadow_counts_add(struct shadow_counts *c, uint64_t first, uint64_t n,
-                      enum shadow_change change, uint64_t *zeroed)
+                      struct shadow_delta delta, uint64_t *zeroed)
 {
     const uint64_t per_block = UINT64_C(1) << c->block_bits;
 
@@ -241,7 +242,7 @@ int shadow_counts_add(struct shadow_counts *c, uint64_t first, uint64_t n,
         TRY(block_of(c, first, &b));
         assert(b); /* reach() made it */
         b->changed = b->dirty = true;
-        TRY(add_in_block(c, b, (struct qimg_range){ index, part }, change, zeroed));
+        TRY(add_in_block(c, b, (struct qimg_range){ index, part }, delta, zeroed));
         first += part;
         n -= part;
     }

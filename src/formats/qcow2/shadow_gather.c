@@ -9,6 +9,7 @@
  * shared after the move, and COPIED bits stay as they are.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cleanup.h"
 #include "snapshot_table.h"
@@ -23,7 +24,7 @@ DEFINE_VEC(move_vec, struct move)
 struct gathering {
     struct shadow s;
     uint64_t floor;
-    struct move_vec moves; /* L2 tables; few, see GATHER_BYTES */
+    struct move_vec moves; /* L2 tables, in order of from; few, see GATHER_BYTES */
     uint8_t *l2;
     struct snapshot_table table;
     uint64_t *l1_offs; /* of the snapshots */
@@ -41,9 +42,18 @@ static void gathering_release(struct gathering *g)
 
 static uint64_t moved_to(const struct gathering *g, uint64_t off)
 {
-    for (size_t i = 0; i < g->moves.count; i++)
-        if (g->moves.items[i].from == off)
-            return g->moves.items[i].to;
+    const size_t i = LOWER_BOUND(g->moves.items, g->moves.count, from, off);
+
+    return i < g->moves.count && g->moves.items[i].from == off ? g->moves.items[i].to : 0;
+}
+
+static int note_move(struct gathering *g, struct move move)
+{
+    const size_t i = LOWER_BOUND(g->moves.items, g->moves.count, from, move.from);
+
+    TRY(move_vec_push(&g->moves, move));
+    memmove(&g->moves.items[i + 1], &g->moves.items[i], (g->moves.count - 1 - i) * sizeof(move));
+    g->moves.items[i] = move;
     return 0;
 }
 
@@ -58,12 +68,15 @@ static int move_l2(struct gathering *g, uint64_t *word)
         return present < 0 ? present : 0;
     to = moved_to(g, off);
     if (to) {
-        TRY(shadow_share(&g->s, to));
+        TRY(shadow_share(&g->s, to, 1));
     } else {
-        TRY(tree_l2_read(g->s.q, off, g->l2));
+        const int full = tree_l2_read(&g->s, off, g->l2);
+        TRY(full);
+        if (!full)
+            memset(g->l2, 0, cluster);
         TRY(shadow_alloc(&g->s, 1, &to));
         TRY(shadow_put(&g->s, to, g->l2, cluster));
-        TRY(move_vec_push(&g->moves, (struct move){ off, to }));
+        TRY(note_move(g, (struct move){ off, to }));
     }
     TRY(shadow_unref(&g->s, (struct qimg_range){ off, cluster }));
     *word = to | (*word & QCOW2_COPIED);

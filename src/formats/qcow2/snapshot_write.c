@@ -34,46 +34,36 @@ static int refuse(int code, struct qimg_error *err)
 
 /* --- create --------------------------------------------------------------------------------- */
 
-/* One L2 table for both; *word is what both L1 tables say. */
-static int share_table(struct shadow *s, uint64_t *word, uint8_t *l2)
+/* One L2 table for both, to which each of the two L1 tables has table->links. */
+static int share_table(struct shadow *s, struct tree_table *table)
 {
-    const uint64_t cluster = qcow2_cluster_size(s->q);
-    uint64_t off;
-    const int present = tree_l2_of(s->q, *word, &off);
+    const struct qimg_range old = { table->off, qcow2_cluster_size(s->q) };
+    const int full = tree_l2_read(s, old.off, table->l2);
 
-    if (present <= 0) {
-        *word = 0;
-        return present;
-    }
-    TRY(tree_l2_read(s->q, off, l2));
-    TRY(tree_ref(s, l2, tree_all(s->q)));
-    if (tree_clear_copied(s->q, l2)) {
-        uint64_t copy;
-        TRY(shadow_alloc(s, 1, &copy));
-        TRY(shadow_put(s, copy, l2, cluster));
-        TRY(shadow_share(s, copy));
-        TRY(shadow_unref(s, (struct qimg_range){ off, cluster }));
-        *word = copy;
-        return 0;
-    }
-    *word = off;
-    return shadow_ref(s, (struct qimg_range){ off, cluster });
+    TRY(full);
+    table->word = old.off;
+    if (full)
+        TRY(tree_ref(s, table->l2, tree_all(s->q), table->links));
+    if (!full || !tree_clear_copied(s->q, table->l2))
+        return shadow_ref_times(s, old, table->links);
+    TRY(shadow_alloc(s, 1, &table->word));
+    TRY(shadow_put(s, table->word, table->l2, old.len));
+    TRY(shadow_share(s, table->word, 2 * table->links - 1));
+    return shadow_unref_times(s, old, table->links);
 }
 
-static int share_tree(struct shadow *s, struct tree_l1 *l1, bool *changed)
+/* Words without a table keep nothing else. Returns whether one had. */
+static bool clear_bare_words(struct tree_l1 *l1)
 {
-    AUTO_FREE uint8_t *l2 = malloc(qcow2_cluster_size(s->q));
+    bool changed = false;
 
-    if (!l2)
-        return -ENOMEM;
     for (uint64_t i = 0; i < l1->count; i++) {
-        const uint64_t old = l1->words[i];
-        if (old == 0)
+        if (l1->words[i] == 0 || l1->words[i] & QCOW2_OFFSET_MASK)
             continue;
-        TRY(share_table(s, &l1->words[i], l2));
-        *changed = *changed || l1->words[i] != old;
+        l1->words[i] = 0;
+        changed = true;
     }
-    return 0;
+    return changed;
 }
 
 /* The new table replaces the old one, and lies last. */
@@ -93,15 +83,16 @@ static int build_create(struct shadow *s, struct qcow2_snapshot *new, uint8_t **
     AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
     AUTO(snapshot_table_release) struct snapshot_table old = { 0 };
     const struct snapshot_edit edit = { .without = SIZE_MAX, .add = new };
-    bool changed = false;
     size_t len;
 
     TRY(snapshot_table_load(q, &old));
     TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &l1));
     /* Nothing is released for the snapshot's L1 table and its entry. */
     shadow_leave_gap(s, div_up(l1.count * QCOW2_L1_ENTRY_BYTES, qcow2_cluster_size(q)) + 1);
-    TRY(share_tree(s, &l1, &changed));
-    if (changed)
+    const bool cleared = clear_bare_words(&l1);
+    const int changed = tree_each_table(s, l1.words, l1.count, share_table);
+    TRY(changed);
+    if (changed || cleared)
         TRY(tree_l1_replace(s, l1.words, l1.count));
     TRY(tree_l1_put(s, l1.words, l1.count, &new->l1_off));
     TRY(snapshot_table_encode(q, &old, &edit, table, &len));
@@ -145,6 +136,7 @@ int qcow2_snapshot_create(struct image *image, const struct snapshot_request *re
         .name = name,
     };
     int rc = shadow_begin(&s, q, SHADOW_BEHIND);
+    shadow_tell(&s, request->progress, request->user, q->header.l1_count);
     if (rc == 0)
         rc = build_create(&s, &new, &table);
     return shadow_finish(&s, rc, NULL, err);
@@ -154,35 +146,23 @@ int qcow2_snapshot_create(struct image *image, const struct snapshot_request *re
 
 /* The active state takes up an L2 table of the snapshot: the table itself, or a copy of its own
  * where it has COPIED bits, which the snapshot may keep and the active state must not have. */
-static int adopt_table(struct shadow *s, uint64_t *word, uint8_t *l2)
+static int adopt_table(struct shadow *s, struct tree_table *table)
 {
-    const uint64_t cluster = qcow2_cluster_size(s->q);
-    uint64_t off;
-    const int present = tree_l2_of(s->q, *word, &off);
+    const struct qimg_range old = { table->off, qcow2_cluster_size(s->q) };
+    uint64_t copy;
+    const int full = tree_l2_read(s, old.off, table->l2);
 
-    *word = 0;
-    if (present <= 0)
-        return present;
-    TRY(tree_l2_read(s->q, off, l2));
-    TRY(tree_ref(s, l2, tree_all(s->q)));
-    if (!tree_clear_copied(s->q, l2)) {
-        *word = off;
-        return shadow_ref(s, (struct qimg_range){ off, cluster });
-    }
-    TRY(shadow_alloc(s, 1, &off));
-    *word = off | QCOW2_COPIED;
-    return shadow_put(s, off, l2, cluster);
-}
-
-static int adopt_tree(struct shadow *s, struct tree_l1 *l1)
-{
-    AUTO_FREE uint8_t *l2 = malloc(qcow2_cluster_size(s->q));
-
-    if (!l2)
-        return -ENOMEM;
-    for (uint64_t i = 0; i < l1->count; i++)
-        TRY(adopt_table(s, &l1->words[i], l2));
-    return 0;
+    TRY(full);
+    table->word = old.off;
+    if (full)
+        TRY(tree_ref(s, table->l2, tree_all(s->q), table->links));
+    if (!full || !tree_clear_copied(s->q, table->l2))
+        return shadow_ref_times(s, old, table->links);
+    TRY(shadow_alloc(s, 1, &copy));
+    table->word = table->links == 1 ? copy | QCOW2_COPIED : copy;
+    if (table->links > 1)
+        TRY(shadow_share(s, copy, table->links - 1));
+    return shadow_put(s, copy, table->l2, old.len);
 }
 
 /* As long as the active table must be for the disk's size. */
@@ -210,8 +190,10 @@ static int build_apply(struct shadow *s, const struct qcow2_snapshot *snapshot)
     TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &old));
     /* In this order no count is higher on the way than at the end. What both states share does not
      * come to 0 in between: the snapshot counts it too. */
-    TRY(tree_drop(s, &old));
-    TRY(adopt_tree(s, &l1));
+    TRY(tree_drop(s, old.words, old.count));
+    (void)clear_bare_words(&l1);
+    const int changed = tree_each_table(s, l1.words, l1.count, adopt_table);
+    TRY(changed);
     TRY(lengthen(&l1, div_up(snapshot->disk_size, UINT64_C(1) << coverage)));
     if (l1.count > LIMIT_QCOW2_L1_BYTES / QCOW2_L1_ENTRY_BYTES)
         return -EFBIG;
@@ -248,15 +230,18 @@ static int check_apply(const struct qcow2 *q, const struct qcow2_snapshot *snaps
     return 0;
 }
 
-int qcow2_snapshot_apply(struct image *image, const char *id_or_name, struct qimg_error *err)
+int qcow2_snapshot_apply(struct image *image, const struct snapshot_request *request,
+                         struct qimg_error *err)
 {
     struct qcow2 *q = qcow2_of(image);
-    const struct qcow2_snapshot *snapshot = find_to_apply(q, id_or_name);
+    const struct qcow2_snapshot *snapshot = find_to_apply(q, request->name);
     struct shadow s;
 
     qimg_error_clear(err);
     TRY(check_apply(q, snapshot, err));
     int rc = shadow_begin(&s, q, SHADOW_BEHIND);
+    shadow_tell(&s, request->progress, request->user,
+                (uint64_t)q->header.l1_count + snapshot->l1_count);
     if (rc == 0)
         rc = build_apply(&s, snapshot);
     return shadow_finish(&s, rc, "Failed to load snapshot", err);
@@ -265,45 +250,35 @@ int qcow2_snapshot_apply(struct image *image, const char *id_or_name, struct qim
 /* --- delete --------------------------------------------------------------------------------- */
 
 /* Brings the COPIED bits of one active L2 table, and of its L1 word, in line with the counts. */
-static int settle_table(struct shadow *s, uint64_t *word, uint8_t *l2)
+static int settle_table(struct shadow *s, struct tree_table *table)
 {
-    const uint64_t cluster = qcow2_cluster_size(s->q);
-    uint64_t off, count;
-    const int present = tree_l2_of(s->q, *word, &off);
+    const struct qimg_range old = { table->off, qcow2_cluster_size(s->q) };
+    uint64_t count, copy;
 
-    if (present <= 0)
-        return present;
-    TRY(shadow_count(s, off, &count));
+    TRY(shadow_count(s, old.off, &count));
     if (count == 0)
         return -EBADMSG;
-    *word = count == 1 ? off | QCOW2_COPIED : off;
+    table->word = count == 1 ? old.off | QCOW2_COPIED : old.off;
     if (count > 1)
         return 0; /* what a shared table refers to is shared too */
-    TRY(tree_l2_read(s->q, off, l2));
-    const int changed = tree_fix_copied(s, l2);
+    const int full = tree_l2_read(s, old.off, table->l2);
+    const int changed = full > 0 ? tree_fix_copied(s, table->l2) : full;
     if (changed <= 0)
         return changed;
-    TRY(shadow_unref(s, (struct qimg_range){ off, cluster }));
-    TRY(shadow_alloc(s, 1, &off));
-    *word = off | QCOW2_COPIED;
-    return shadow_put(s, off, l2, cluster);
+    TRY(shadow_unref_times(s, old, table->links));
+    TRY(shadow_alloc(s, 1, &copy));
+    table->word = copy | QCOW2_COPIED;
+    return shadow_put(s, copy, table->l2, old.len);
 }
 
 static int settle_tree(struct shadow *s)
 {
     const struct qcow2_header *h = &s->q->header;
     AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
-    AUTO_FREE uint8_t *l2 = malloc(qcow2_cluster_size(s->q));
-    bool changed = false;
 
-    if (!l2)
-        return -ENOMEM;
     TRY(tree_l1_load(s->q, h->l1_off, h->l1_count, &l1));
-    for (uint64_t i = 0; i < l1.count; i++) {
-        const uint64_t old = l1.words[i];
-        TRY(settle_table(s, &l1.words[i], l2));
-        changed = changed || l1.words[i] != old;
-    }
+    const int changed = tree_each_table(s, l1.words, l1.count, settle_table);
+    TRY(changed);
     return changed ? tree_l1_replace(s, l1.words, l1.count) : 0;
 }
 
@@ -319,7 +294,7 @@ static int build_delete(struct shadow *s, size_t index, uint8_t **table)
 
     TRY(snapshot_table_load(q, &old));
     TRY(tree_l1_load_snapshot(q, snapshot, &l1));
-    TRY(tree_drop(s, &l1));
+    TRY(tree_drop(s, l1.words, l1.count));
     TRY(shadow_unref(s, (struct qimg_range){ snapshot->l1_off, l1_len }));
     TRY(settle_tree(s));
     TRY(snapshot_table_encode(q, &old, &edit, table, &len));
@@ -328,7 +303,8 @@ static int build_delete(struct shadow *s, size_t index, uint8_t **table)
     return shadow_commit(s);
 }
 
-int qcow2_snapshot_delete(struct image *image, const char *name, struct qimg_error *err)
+int qcow2_snapshot_delete(struct image *image, const struct snapshot_request *request,
+                          struct qimg_error *err)
 {
     struct qcow2 *q = qcow2_of(image);
     AUTO_FREE uint8_t *table = NULL;
@@ -336,11 +312,13 @@ int qcow2_snapshot_delete(struct image *image, const char *name, struct qimg_err
     size_t index = 0;
 
     qimg_error_clear(err);
-    while (index < q->snapshots.count && strcmp(q->snapshots.items[index].name, name) != 0)
+    while (index < q->snapshots.count && strcmp(q->snapshots.items[index].name, request->name) != 0)
         index++;
     if (index == q->snapshots.count || q->geometry.data_file)
         return qimg_fail(err, ENOENT, "snapshot not found");
     int rc = shadow_begin(&s, q, SHADOW_BEHIND);
+    shadow_tell(&s, request->progress, request->user,
+                (uint64_t)q->header.l1_count + q->snapshots.items[index].l1_count);
     if (rc == 0)
         rc = build_delete(&s, index, &table);
     return shadow_finish(&s, rc, NULL, err);

@@ -9,7 +9,9 @@
 
 int qcow2_snapshot_create(struct image *image, const struct snapshot_request *request,
                           struct qimg_error *err);
-int qcow2_snapshot_apply(struct image *image, const char *id_or_name, struct qimg_error *err);
-int qcow2_snapshot_delete(struct image *image, const char *name, struct qimg_error *err);
+int qcow2_snapshot_apply(struct image *image, const struct snapshot_request *request,
+                         struct qimg_error *err);
+int qcow2_snapshot_delete(struct image *image, const struct snapshot_request *request,
+                          struct qimg_error *err);
 
 #endif

@@ -10,6 +10,8 @@
 #include "base_limits.h"
 #include "cleanup.h"
 
+#define SECTOR_WORDS (QCOW2_SECTOR / QCOW2_L1_ENTRY_BYTES)
+
 /* --- L1 ------------------------------------------------------------------------------------- */
 
 int tree_l1_load(const struct qcow2 *q, uint64_t off, uint64_t count, struct tree_l1 *out)
@@ -50,15 +52,19 @@ void tree_l1_release(struct tree_l1 *l1)
 
 int tree_l1_put(struct shadow *s, const uint64_t *words, uint64_t count, uint64_t *host_off)
 {
-    const size_t len = count * QCOW2_L1_ENTRY_BYTES;
-    AUTO_FREE uint8_t *raw = malloc(len + 1);
+    const uint64_t len = count * QCOW2_L1_ENTRY_BYTES;
 
     *host_off = 0;
-    if (!raw)
-        return -ENOMEM;
-    for (uint64_t i = 0; i < count; i++)
-        store_be64(raw + QCOW2_L1_ENTRY_BYTES * i, words[i]);
-    return count ? shadow_table(s, raw, len, host_off) : 0;
+    if (count == 0)
+        return 0;
+    TRY(shadow_alloc(s, div_up(len, qcow2_cluster_size(s->q)), host_off));
+    for (uint64_t i = 0; i < count; i += SECTOR_WORDS) {
+        uint8_t raw[QCOW2_SECTOR] = { 0 };
+        for (uint64_t k = 0; k < min_u64(count - i, SECTOR_WORDS); k++)
+            store_be64(raw + QCOW2_L1_ENTRY_BYTES * k, words[i + k]);
+        TRY(shadow_put(s, *host_off + QCOW2_L1_ENTRY_BYTES * i, raw, sizeof(raw)));
+    }
+    return 0;
 }
 
 int tree_l1_replace(struct shadow *s, const uint64_t *words, uint64_t count)
@@ -85,9 +91,16 @@ int tree_l2_of(const struct qcow2 *q, uint64_t word, uint64_t *l2_off)
     return -EIO;
 }
 
-int tree_l2_read(const struct qcow2 *q, uint64_t l2_off, uint8_t *l2)
+int tree_l2_read(struct shadow *s, uint64_t l2_off, uint8_t *l2)
 {
-    return io_read_exact(q->image.file, l2_off, l2, qcow2_cluster_size(q), NULL);
+    const struct qimg_range table = { l2_off, qcow2_cluster_size(s->q) };
+
+    if (blanks_have(&s->blanks, s->q->image.file, table))
+        return 0;
+    TRY(io_read_exact(s->q->image.file, l2_off, l2, table.len, NULL));
+    if (bytes_are_zero(l2, table.len))
+        blanks_note(&s->blanks, table);
+    return 1;
 }
 
 /* --- entries -------------------------------------------------------------------------------- */
@@ -134,8 +147,8 @@ int tree_entry_range(const struct qcow2 *q, struct qcow2_l2_entry e, struct qimg
 }
 
 /* Neighbouring clusters are counted in one go. */
-static int change_refs(struct shadow *s, const uint8_t *l2, struct tree_part part,
-                       int (*change)(struct shadow *, struct qimg_range))
+static int change_refs(struct shadow *s, const uint8_t *l2, struct tree_part part, uint64_t times,
+                       int (*change)(struct shadow *, struct qimg_range, uint64_t))
 {
     struct qimg_range run = { 0, 0 };
 
@@ -151,48 +164,27 @@ static int change_refs(struct shadow *s, const uint8_t *l2, struct tree_part par
             run.len += bytes.len;
             continue;
         }
-        TRY(change(s, run));
+        TRY(change(s, run, times));
         run = bytes;
         if (e.word & QCOW2_COMPRESSED) {
-            TRY(change(s, run));
+            TRY(change(s, run, times));
             run.len = 0;
         }
     }
-    return change(s, run);
+    return change(s, run, times);
 }
 
-int tree_ref(struct shadow *s, const uint8_t *l2, struct tree_part part)
+int tree_ref(struct shadow *s, const uint8_t *l2, struct tree_part part, uint64_t times)
 {
-    return change_refs(s, l2, part, shadow_ref);
+    return change_refs(s, l2, part, times, shadow_ref_times);
 }
 
-int tree_unref(struct shadow *s, const uint8_t *l2, struct tree_part part)
+int tree_unref(struct shadow *s, const uint8_t *l2, struct tree_part part, uint64_t times)
 {
-    return change_refs(s, l2, part, shadow_unref);
+    return change_refs(s, l2, part, times, shadow_unref_times);
 }
 
 /* --- COPIED --------------------------------------------------------------------------------- */
-
-int tree_drop(struct shadow *s, const struct tree_l1 *l1)
-{
-    const uint64_t cluster = qcow2_cluster_size(s->q);
-    AUTO_FREE uint8_t *l2 = malloc(cluster);
-
-    if (!l2)
-        return -ENOMEM;
-    for (uint64_t i = 0; i < l1->count; i++) {
-        uint64_t off;
-        const int present = tree_l2_of(s->q, l1->words[i], &off);
-        if (present < 0)
-            return present;
-        if (!present)
-            continue;
-        TRY(tree_l2_read(s->q, off, l2));
-        TRY(tree_unref(s, l2, tree_all(s->q)));
-        TRY(shadow_unref(s, (struct qimg_range){ off, cluster }));
-    }
-    return 0;
-}
 
 bool tree_clear_copied(const struct qcow2 *q, uint8_t *l2)
 {
@@ -274,12 +266,11 @@ int tree_edit_table(struct tree_edit *e, uint64_t index)
         return 0;
     TRY(tree_edit_store(e));
     e->off = 0;
-    const int present = tree_l2_of(q, e->l1->words[index], &e->off);
-    if (present < 0)
-        return present;
-    if (present)
-        TRY(tree_l2_read(q, e->off, e->l2));
-    else
+    int full = tree_l2_of(q, e->l1->words[index], &e->off);
+    if (full > 0)
+        full = tree_l2_read(e->s, e->off, e->l2);
+    TRY(full);
+    if (!full)
         memset(e->l2, 0, qcow2_cluster_size(q));
     e->index = index;
     e->in_hand = true;

@@ -35,8 +35,9 @@ MUST_CHECK int tree_l1_replace(struct shadow *s, const uint64_t *words, uint64_t
 /* The L2 table of an L1 word: 1 and its offset, 0 where there is none, -EIO where it cannot be. */
 MUST_CHECK int tree_l2_of(const struct qcow2 *q, uint64_t word, uint64_t *l2_off);
 
-/* Reads one: a cluster. */
-MUST_CHECK int tree_l2_read(const struct qcow2 *q, uint64_t l2_off, uint8_t *l2);
+/* Reads one: a cluster. Returns 0, with nothing in @l2, where it is known to be all zeros, else 1.
+ */
+MUST_CHECK int tree_l2_read(struct shadow *s, uint64_t l2_off, uint8_t *l2);
 
 /* Entries [first, end) of an L2 table. */
 struct tree_part {
@@ -52,12 +53,32 @@ void tree_entry_set(const struct qcow2 *q, uint8_t *l2, uint64_t index, struct q
 MUST_CHECK int tree_entry_range(const struct qcow2 *q, struct qcow2_l2_entry e,
                                 struct qimg_range *out);
 
-/* One reference more or less to all that these entries refer to. */
-MUST_CHECK int tree_ref(struct shadow *s, const uint8_t *l2, struct tree_part part);
-MUST_CHECK int tree_unref(struct shadow *s, const uint8_t *l2, struct tree_part part);
+/* @times references more or less to all that these entries refer to. */
+MUST_CHECK int tree_ref(struct shadow *s, const uint8_t *l2, struct tree_part part, uint64_t times);
+MUST_CHECK int tree_unref(struct shadow *s, const uint8_t *l2, struct tree_part part,
+                          uint64_t times);
 
-/* Takes one reference off all that hangs below @l1: its L2 tables, and what they refer to. */
-MUST_CHECK int tree_drop(struct shadow *s, const struct tree_l1 *l1);
+/* --- whole trees (tree_each.c) --------------------------------------------------------------- */
+
+/* An L2 table, for all of an L1 table's links to it. */
+struct tree_table {
+    uint64_t off, links;
+    uint64_t word; /* what L1 says of it, the first time; what it shall say, every time */
+    uint8_t *l2;   /* room for its bytes: the visitor reads them */
+};
+
+typedef int (*tree_visit_fn)(struct shadow *s, struct tree_table *table);
+
+/* Visits each table that @words link once, in order of the first links. Returns whether words
+ * changed; -EIO where one is wrong, -ECANCELED, or what a visitor failed with. */
+MUST_CHECK int tree_each_table(struct shadow *s, uint64_t *words, uint64_t count,
+                               tree_visit_fn visit);
+
+/* Takes off the references of @words to all that hangs below them: L2 tables, and what these refer
+ * to. The words stay. */
+MUST_CHECK int tree_drop(struct shadow *s, uint64_t *words, uint64_t count);
+
+/* --- COPIED ---------------------------------------------------------------------------------- */
 
 /* Clears the bit everywhere. Returns whether there was one. */
 bool tree_clear_copied(const struct qcow2 *q, uint8_t *l2);

@@ -38,14 +38,14 @@ Test(chain_admin, errors_begin_as_qemu_img_begins_them)
     create(rig, "disk");
     struct qimg_image *raw = open_writable(rig, "raw", "raw");
     struct qimg_image *disk = open_writable(rig, "disk", "qcow2");
-    cr_expect_eq(qimg_snapshot_create(raw, "s", &err), -ENOTSUP);
+    cr_expect_eq(qimg_snapshot_create(raw, "s", NULL, &err), -ENOTSUP);
     cr_expect_str_eq(err.text, "Could not create snapshot 's': Operation not supported");
-    cr_expect_eq(qimg_snapshot_apply(raw, "s", &err), -ENOTSUP);
+    cr_expect_eq(qimg_snapshot_apply(raw, "s", NULL, &err), -ENOTSUP);
     cr_expect_str_eq(err.text, "Could not apply snapshot 's': Block driver does not support "
                                "internal snapshots");
-    cr_expect_eq(qimg_snapshot_delete(raw, "s", &err), -ENOENT);
+    cr_expect_eq(qimg_snapshot_delete(raw, "s", NULL, &err), -ENOENT);
     cr_expect_str_eq(err.text, "Could not delete snapshot 's': snapshot not found");
-    cr_expect_eq(qimg_snapshot_apply(disk, "s", &err), -ENOENT);
+    cr_expect_eq(qimg_snapshot_apply(disk, "s", NULL, &err), -ENOENT);
     cr_expect_str_eq(err.text, "Could not apply snapshot 's': Failed to load snapshot: No such "
                                "file or directory");
     qimg_image_close(raw);
@@ -62,7 +62,7 @@ Test(chain_admin, an_image_that_is_open_for_reading_is_refused)
     create(rig, "disk");
     struct qimg_image *image = sim_rig_open(rig, "disk", "qcow2");
     cr_expect_eq(qimg_image_resize(image, &bigger, &err), -EACCES);
-    cr_expect_eq(qimg_snapshot_create(image, "s", &err), -EACCES);
+    cr_expect_eq(qimg_snapshot_create(image, "s", NULL, &err), -EACCES);
     qimg_image_close(image);
     sim_rig_free(rig);
 }

@@ -17,6 +17,9 @@ static struct qcow2 *image_of(struct mem_file *file, unsigned cluster_bits)
     return &q;
 }
 
+static const struct shadow_delta one_less = { SHADOW_LESS, 1 }, one_more = { SHADOW_MORE, 1 },
+                                 one_new = { SHADOW_NEW, 1 };
+
 Test(qcow2_shadow_counts, hold_what_was_set_in_every_width_up_to_the_greatest_count)
 {
     struct mem_file *file = mem_file_new("", 0, true);
@@ -33,13 +36,11 @@ Test(qcow2_shadow_counts, hold_what_was_set_in_every_width_up_to_the_greatest_co
             cr_expect_eq(got, (i * 5 + 1) & most, "order %u, %lu", order, (unsigned long)i);
         }
         cr_assert_eq(shadow_counts_set(&c, 5, most), 0);
-        cr_expect_eq(shadow_counts_add(&c, 5, 1, SHADOW_MORE, &zeroed), -EINVAL, "order %u", order);
-        cr_expect_eq(shadow_counts_add(&c, 6, 1, SHADOW_LESS, &zeroed), -EBADMSG, "order %u",
-                     order);
-        cr_expect_eq(shadow_counts_add(&c, 6, 1, SHADOW_MORE, &zeroed), -EBADMSG, "order %u",
-                     order);
-        cr_expect_eq(shadow_counts_add(&c, 6, 1, SHADOW_NEW, &zeroed), 0);
-        cr_expect_eq(shadow_counts_add(&c, 6, 1, SHADOW_LESS, &zeroed), 0);
+        cr_expect_eq(shadow_counts_add(&c, 5, 1, one_more, &zeroed), -EINVAL, "order %u", order);
+        cr_expect_eq(shadow_counts_add(&c, 6, 1, one_less, &zeroed), -EBADMSG, "order %u", order);
+        cr_expect_eq(shadow_counts_add(&c, 6, 1, one_more, &zeroed), -EBADMSG, "order %u", order);
+        cr_expect_eq(shadow_counts_add(&c, 6, 1, one_new, &zeroed), 0);
+        cr_expect_eq(shadow_counts_add(&c, 6, 1, one_less, &zeroed), 0);
         cr_expect_eq(zeroed, 1);
         if (order < 6)
             cr_expect_eq(shadow_counts_set(&c, 5, most + 1), -EINVAL);
@@ -89,9 +90,9 @@ Test(qcow2_shadow_counts, a_run_may_cross_blocks)
     uint64_t got, zeroed;
 
     shadow_counts_init(&c, image_of(file, 9), 4);
-    cr_assert_eq(shadow_counts_add(&c, 250, 600, SHADOW_NEW, &zeroed), 0);
-    cr_assert_eq(shadow_counts_add(&c, 255, 2, SHADOW_MORE, &zeroed), 0);
-    cr_assert_eq(shadow_counts_add(&c, 250, 600, SHADOW_LESS, &zeroed), 0);
+    cr_assert_eq(shadow_counts_add(&c, 250, 600, one_new, &zeroed), 0);
+    cr_assert_eq(shadow_counts_add(&c, 255, 2, one_more, &zeroed), 0);
+    cr_assert_eq(shadow_counts_add(&c, 250, 600, one_less, &zeroed), 0);
     cr_expect_eq(zeroed, 598);
     cr_assert_eq(shadow_counts_get(&c, 256, &got), 0);
     cr_expect_eq(got, 1);
@@ -114,5 +115,28 @@ Test(qcow2_shadow_counts, a_table_entry_that_cannot_be_is_refused)
         cr_expect_eq(shadow_counts_load(&c, q), -EIO, "%lx", (unsigned long)bad[i]);
         shadow_counts_release(&c);
     }
+    io_file_close(&file->base);
+}
+
+Test(qcow2_shadow_counts, many_references_at_once_are_as_good_as_one_by_one)
+{
+    struct mem_file *file = mem_file_new("", 0, true);
+    const struct shadow_delta more = { SHADOW_MORE, 200 }, less = { SHADOW_LESS, 150 };
+    struct shadow_counts c;
+    uint64_t got, zeroed;
+
+    shadow_counts_init(&c, image_of(file, 9), 3);
+    cr_assert_eq(shadow_counts_add(&c, 5, 1, one_new, &zeroed), 0);
+    cr_assert_eq(shadow_counts_add(&c, 5, 1, more, &zeroed), 0);
+    cr_assert_eq(shadow_counts_get(&c, 5, &got), 0);
+    cr_expect_eq(got, 201);
+    cr_expect_eq(shadow_counts_add(&c, 5, 1, more, &zeroed), -EINVAL, "255 is the most");
+    cr_assert_eq(shadow_counts_add(&c, 5, 1, less, &zeroed), 0);
+    cr_expect_eq(zeroed, 0);
+    cr_expect_eq(shadow_counts_add(&c, 5, 1, less, &zeroed), -EBADMSG, "51 are left");
+    cr_assert_eq(shadow_counts_set(&c, 5, 150), 0);
+    cr_assert_eq(shadow_counts_add(&c, 5, 1, less, &zeroed), 0);
+    cr_expect_eq(zeroed, 1);
+    shadow_counts_release(&c);
     io_file_close(&file->base);
 }

@@ -127,12 +127,12 @@ static int make_named(struct image *image, struct qimg_error *err)
 
 static int delete_by_id(struct image *image, struct qimg_error *err)
 {
-    return qcow2_admin_ops.snapshot_delete(image, "2", err);
+    return qcow2_admin_ops.snapshot_delete(image, &(struct snapshot_request){ .name = "2" }, err);
 }
 
 static int apply_by_id(struct image *image, struct qimg_error *err)
 {
-    return qcow2_admin_ops.snapshot_apply(image, "2", err);
+    return qcow2_admin_ops.snapshot_apply(image, &(struct snapshot_request){ .name = "2" }, err);
 }
 
 Test(qcow2_snapshot_write, ids_go_up_names_may_repeat_and_delete_takes_the_first_of_a_name)

@@ -157,12 +157,12 @@ int verb_snapshot_one(struct image *image, struct qimg_error *err)
 
 int verb_apply_one(struct image *image, struct qimg_error *err)
 {
-    return qcow2_admin_ops.snapshot_apply(image, "one", err);
+    return qcow2_admin_ops.snapshot_apply(image, &(struct snapshot_request){ .name = "one" }, err);
 }
 
 int verb_delete_one(struct image *image, struct qimg_error *err)
 {
-    return qcow2_admin_ops.snapshot_delete(image, "one", err);
+    return qcow2_admin_ops.snapshot_delete(image, &(struct snapshot_request){ .name = "one" }, err);
 }
 
 static int read_guest(void *user, struct qimg_range range, void *buf, struct qimg_error *err)
