@@ -79,12 +79,6 @@ void bitmap_edit_adopt(struct bitmap_edit *edit);
 
 void bitmap_edit_release(struct bitmap_edit *edit);
 
-/* Begins an edit in which all bitmaps are those of a disk of @size bytes; refuses where one is
- * inconsistent or would be too large. For verbs that change the size in a header of their own;
- * qcow2_bitmaps_resize() does the same in the metadata cache. */
-MUST_CHECK int bitmap_edit_resize(struct bitmap_edit *edit, struct qcow2 *q, uint64_t size,
-                                  struct qimg_error *err);
-
 /* "Bitmap 'x' is inconsistent and cannot be used", with QEMU's hint. */
 int bitmap_refuse_inconsistent(const struct qcow2_bitmap *b, struct qimg_error *err);
 

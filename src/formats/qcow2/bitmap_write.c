@@ -16,7 +16,6 @@
 
 #include "base_limits.h"
 #include "bitmap_store.h"
-#include "bitmap_verbs.h"
 #include "checked.h"
 #include "cleanup.h"
 #include "meta.h"
@@ -218,44 +217,4 @@ int qcow2_bitmaps_store(struct qcow2 *q, struct qimg_error *err)
     if (rc == 0 && lost)
         return qimg_fail(err, ENOMEM, "Lost persistent bitmaps: no memory to record writes");
     return rc;
-}
-
-/* --- another size of the disk --------------------------------------------------------------- */
-
-static int resize_one(struct bitmap_edit *edit, size_t i, uint64_t size, struct qimg_error *err)
-{
-    struct qcow2 *q = edit->q;
-    struct qcow2_bitmap *b = &edit->list.items[i];
-
-    if (bitmap_check_space(q, size, b->granularity_bits, err) < 0)
-        return qimg_within(err, "Bitmap '%s' doesn't satisfy the constraints", b->name);
-    if (b->recording)
-        return 0; /* catches up in memory, and is stored when writing ends */
-    TRY(bitmap_edit_load(edit, i, err));
-    const int rc = bitmap_bits_resize(b->bits, size);
-    return rc < 0 ? qimg_fail_errno(err, -rc, "Could not read bitmap '%s' from image", b->name) : 0;
-}
-
-int bitmap_edit_resize(struct bitmap_edit *edit, struct qcow2 *q, uint64_t size,
-                       struct qimg_error *err)
-{
-    TRY(bitmap_edit_begin(edit, q, err));
-    for (size_t i = 0; i < edit->list.count; i++)
-        TRY(resize_one(edit, i, size, err));
-    return 0;
-}
-
-int qcow2_bitmaps_resize(struct qcow2 *q, uint64_t size, struct qimg_error *err)
-{
-    AUTO(bitmap_edit_release) struct bitmap_edit edit = { 0 };
-    const struct bitmap_space space = bitmap_space_of_meta(q);
-
-    if (q->bitmaps.count == 0)
-        return 0;
-    TRY(bitmap_edit_resize(&edit, q, size, err));
-    TRY(bitmap_edit_store(&edit, &space, err));
-    TRY(bitmap_edit_publish(&edit, err));
-    (void)!bitmap_edit_drop(&edit, &space);
-    bitmap_edit_adopt(&edit);
-    return 0;
 }

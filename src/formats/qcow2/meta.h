@@ -216,9 +216,4 @@ void qcow2_bitmaps_record(struct qcow2 *q, struct qimg_range range);
 /* Before meta_close, after a flush: writes them and takes the in-use marks away. */
 MUST_CHECK int qcow2_bitmaps_store(struct qcow2 *q, struct qimg_error *err);
 
-/* Makes all bitmaps those of a disk of @size bytes, in new clusters and in the header in memory:
- * the caller changes q->header.size before the next flush, which makes both true at once.
- * Refuses in QEMU's words where one is inconsistent. */
-MUST_CHECK int qcow2_bitmaps_resize(struct qcow2 *q, uint64_t size, struct qimg_error *err);
-
 #endif

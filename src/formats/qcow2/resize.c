@@ -16,6 +16,7 @@
 
 #include "base_limits.h"
 #include "bitmap_store.h"
+#include "bitmap_verbs.h"
 #include "cleanup.h"
 #include "tree.h"
 
@@ -272,6 +273,17 @@ static int shrink_data_file(struct resizing *z)
 
 /* --- bitmaps -------------------------------------------------------------------------------- */
 
+/* A bitmap that would be too large is refused: with it the image could not be opened again. */
+static int resize_bitmap(struct resizing *z, size_t i)
+{
+    const struct qcow2_bitmap *b = &z->bitmaps.list.items[i];
+
+    if (bitmap_check_space(z->q, z->new, b->granularity_bits, z->err) < 0)
+        return qimg_within(z->err, "Bitmap '%s' doesn't satisfy the constraints", b->name);
+    TRY(bitmap_edit_load(&z->bitmaps, i, z->err));
+    return bitmap_bits_resize(b->bits, z->new);
+}
+
 /* Bitmaps of the new size; sector 0 tells where they are. */
 static int resize_bitmaps(struct resizing *z)
 {
@@ -281,10 +293,8 @@ static int resize_bitmaps(struct resizing *z)
     if (z->q->bitmaps.count == 0)
         return 0;
     TRY(bitmap_edit_begin(edit, z->q, z->err));
-    for (size_t i = 0; i < edit->list.count; i++) {
-        TRY(bitmap_edit_load(edit, i, z->err));
-        TRY(bitmap_bits_resize(edit->list.items[i].bits, z->new));
-    }
+    for (size_t i = 0; i < edit->list.count; i++)
+        TRY(resize_bitmap(z, i));
     TRY(bitmap_edit_store(edit, &space, z->err));
     TRY(bitmap_edit_drop(edit, &space));
     TRY(bitmap_edit_plan_head(edit, &z->head, z->err));

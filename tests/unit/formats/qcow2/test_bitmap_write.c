@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin.h"
 #include "bitmap_bits.h"
 #include "bitmap_rig.h"
 #include "bits.h"
@@ -216,20 +217,13 @@ Test(qcow2_bitmap_write, inconsistent_bitmaps_do_not_hinder_writers)
 
 static int resize(struct io_engine *engine, void *user)
 {
-    const uint64_t *size = user;
+    const struct resize_request request = { .size = *(const uint64_t *)user };
     struct qimg_error err;
     struct qcow2 *q = bitmap_open(engine, true, &err);
 
     if (!q)
         return -EIO;
-    int rc = meta_open(q, &err);
-    if (rc == 0)
-        rc = qcow2_bitmaps_resize(q, *size, &err);
-    if (rc == 0) {
-        q->header.size = *size;
-        header_changed(q);
-        rc = meta_settle(q, &err);
-    }
+    const int rc = qcow2_admin_ops.resize(&q->image, &request, &err);
     qcow2_ops.close(&q->image);
     return rc;
 }
@@ -294,9 +288,13 @@ Test(qcow2_bitmap_write, resizing_refuses_what_qemu_refuses)
         struct io_engine *engine = bitmap_machine(&s);
         struct qimg_error err;
         struct qcow2 *q = bitmap_open(engine, true, &err);
-        cr_assert_eq(meta_open(q, &err), 0);
-        cr_expect_lt(qcow2_bitmaps_resize(q, cases[i].size, &err), 0);
+        const struct resize_request request = { .size = cases[i].size };
+        cr_expect_lt(qcow2_admin_ops.resize(&q->image, &request, &err), 0);
         cr_expect_str_eq(err.text, cases[i].want);
+        qcow2_ops.close(&q->image);
+        q = bitmap_open(engine, true, &err);
+        cr_assert_not_null(q, "%s", err.text);
+        cr_expect_eq(q->image.size, MiB);
         qcow2_ops.close(&q->image);
         io_engine_free(engine);
     }
