@@ -12,7 +12,6 @@
 #include "args.h"
 #include "bench_chain.h"
 #include "bench_meter.h"
-#include "job.h"
 
 #define HASHED 65536 /* requests, where their number is not known before */
 

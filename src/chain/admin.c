@@ -11,7 +11,6 @@
 
 #include "bits.h"
 #include "chain_admin.h"
-#include "checked.h"
 #include "map.h"
 #include "open.h"
 #include "qimg/admin.h"

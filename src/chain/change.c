@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base_limits.h"
+#include "bits.h"
 #include "chain.h"
 #include "checked.h"
 #include "cleanup.h"

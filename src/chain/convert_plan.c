@@ -7,7 +7,7 @@
  */
 #include <assert.h>
 
-#include "base_limits.h"
+#include "bits.h"
 #include "checked.h"
 #include "convert.h"
 #include "explain.h"

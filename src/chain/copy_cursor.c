@@ -4,7 +4,7 @@
  */
 #include <assert.h>
 
-#include "base_limits.h"
+#include "bits.h"
 #include "checked.h"
 #include "copy.h"
 #include "run_read.h"

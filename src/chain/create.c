@@ -17,7 +17,6 @@
 #include "open.h"
 #include "qimg/fingerprint.h"
 #include "resolve.h"
-#include "str.h"
 
 /* --- the backing file ------------------------------------------------------------------------ */
 

@@ -4,7 +4,7 @@
 #include <fts.h>
 
 #include "cleanup.h"
-#include "open.h"
+#include "resolve.h"
 
 /* The layer of the chain that @path is, or -1. */
 static int layer_of(const struct dependants_search *search, const char *path)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "differ.h"
 
-#include "bits.h"
-
 /* What an image has at @off, where the other one is at its end. */
 static struct qimg_compare_side side_of_tail(const struct qimg_image *image, uint64_t off)
 {

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bits.h"
 #include "cleanup.h"
 #include "open.h"
 

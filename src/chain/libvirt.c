@@ -21,7 +21,6 @@
 #include "fail.h"
 #include "finding.h"
 #include "remote.h"
-#include "survey.h"
 #include "xml.h"
 
 #define LIBVIRT_DEPTH 200

@@ -10,7 +10,6 @@
 
 #include "bits.h"
 #include "chain.h"
-#include "checked.h"
 #include "cleanup.h"
 #include "create_options.h"
 

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "base_limits.h"
+#include "bits.h"
 #include "pull_job.h"
 #include "run_read.h"
 #include "writing.h"

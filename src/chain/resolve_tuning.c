@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bits.h"
 #include "size.h"
 
 static const char *value_of(const struct block_option_vec *options, const char *key)

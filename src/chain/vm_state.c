@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "chain_admin.h"
-#include "map.h"
 #include "qimg/admin.h"
 #include "qimg/write.h"
 #include "writing.h"

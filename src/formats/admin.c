@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base_limits.h"
 #include "bits.h"
 #include "cleanup.h"
 

@@ -7,7 +7,6 @@
 
 #include "admin.h"
 #include "bits.h"
-#include "cleanup.h"
 
 static const char *mode_name(enum preallocation mode)
 {

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#include "bits.h"
-
 #define HEAD_BYTES 4096 /* holds all signatures but those far in, or at the end */
 
 #define IMAGE(format, at, bytes) \

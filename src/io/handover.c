@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <unistd.h>
 
-#include "posix.h"
 #include "queue.h"
 
 void handover_init(struct handover *hand)

@@ -15,7 +15,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "bits.h"
 #include "posix.h"
 
 #define PINS_PARKED INT_MIN

@@ -7,7 +7,6 @@
 #include <assert.h>
 
 #include "base_limits.h"
-#include "bits.h"
 
 int io_queue_new(struct io_engine *engine, const struct io_queue_profile *profile,
                  struct io_queue **out)

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 
 #include "amend.h"
-#include "cleanup.h"
 
 struct conversion {
     struct shadow *s;

@@ -18,7 +18,6 @@
 #include <string.h>
 
 #include "bitmap_store.h"
-#include "checked.h"
 #include "cleanup.h"
 #include "meta_internal.h"
 

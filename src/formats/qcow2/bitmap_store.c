@@ -12,7 +12,6 @@
 
 #include "base_limits.h"
 #include "bitmap_store.h"
-#include "checked.h"
 #include "cleanup.h"
 #include "meta.h"
 #include "shadow.h"

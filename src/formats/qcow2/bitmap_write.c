@@ -14,9 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base_limits.h"
 #include "bitmap_store.h"
-#include "checked.h"
+#include "bits.h"
 #include "cleanup.h"
 #include "meta.h"
 

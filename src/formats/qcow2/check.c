@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "cleanup.h"
-#include "str.h"
 
 #define FOUND_AT_ONCE 65536u /* findings kept in memory to be explained */
 #define QUEUE_DEPTH   64u

@@ -5,7 +5,6 @@
  * to suspect, since it reads all tables once more.
  */
 #include "check.h"
-#include "cleanup.h"
 
 #define PAGE (4 * KiB)
 

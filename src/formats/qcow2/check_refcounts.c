@@ -5,7 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "base_limits.h"
+#include "bits.h"
 #include "check.h"
 #include "cleanup.h"
 

@@ -8,7 +8,6 @@
 #include "base_limits.h"
 #include "check.h"
 #include "checked.h"
-#include "cleanup.h"
 
 /* --- counting ------------------------------------------------------------------------------- */
 

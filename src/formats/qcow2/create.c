@@ -18,7 +18,6 @@
 #include <string.h>
 
 #include "base_limits.h"
-#include "checked.h"
 #include "cleanup.h"
 #include "qcow2.h"
 #include "raw.h"

@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 
-#include "bits.h"
 #include "checked.h"
 #include "cleanup.h"
 #include "tree.h"

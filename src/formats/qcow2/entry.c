@@ -6,7 +6,6 @@
 
 #include "bits.h"
 #include "checked.h"
-#include "extent.h"
 
 enum qcow2_l1_kind qcow2_l1_decode(uint64_t word, const struct qcow2_geometry *g, uint64_t *l2_off)
 {

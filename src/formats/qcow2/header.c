@@ -7,7 +7,6 @@
 #include <inttypes.h>
 
 #include "base_limits.h"
-#include "checked.h"
 #include "qcow2.h"
 
 static void decode_v2_defaults(struct qcow2_header *h)

@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "checked.h"
 #include "meta_internal.h"
 
 int clusters_unref(struct qcow2 *q, struct qimg_range clusters, enum release how)

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base_limits.h"
-#include "checked.h"
 #include "cleanup.h"
 
 struct lengths {

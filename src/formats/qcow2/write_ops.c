@@ -5,7 +5,6 @@
  */
 #include <assert.h>
 
-#include "checked.h"
 #include "cleanup.h"
 #include "meta_internal.h"
 
