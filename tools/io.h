@@ -66,9 +66,6 @@ int io_close_image(struct io *io);
 /* Closes it and opens it anew, with the options of reopen. */
 int io_reopen(struct io *io, int argc, char **argv);
 
-/* Prints "read [...] off len -- reads ..." */
-void io_usage(const struct io_command *command);
-
 /* "off", "len": -1 after complaining. */
 int io_number(const char *text, uint64_t *out);
 

@@ -305,7 +305,8 @@ static const struct io_command *find(const char *name)
     return NULL;
 }
 
-void io_usage(const struct io_command *command)
+/* "read [...] off len -- reads ..." */
+static void usage(const struct io_command *command)
 {
     printf("%s %s -- %s\n", command->name, command->args ? command->args : "", command->summary);
 }
@@ -315,7 +316,7 @@ static int run_help(struct io *io, int argc, char **argv)
     (void)io;
     if (argc == 1) {
         for (const struct io_command *c = io_commands; c->name; c++)
-            io_usage(c);
+            usage(c);
         printf("\nUse 'help commandname' for extended help.\n");
         return 0;
     }
@@ -324,7 +325,7 @@ static int run_help(struct io *io, int argc, char **argv)
         printf("command %s not found\n", argv[1]);
         return -1;
     }
-    io_usage(command);
+    usage(command);
     if (command->help)
         printf("\n%s\n", command->help);
     return 0;
@@ -460,7 +461,7 @@ static int run_command(struct io *io, int argc, char **argv)
         io_drain(io);
     int rc = command->run(io, argc, argv);
     if (rc == -2)
-        io_usage(command);
+        usage(command);
     return rc < 0 ? -1 : 0;
 }
 

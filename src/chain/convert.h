@@ -37,9 +37,6 @@ struct convert {
     uint64_t step; /* bytes planned since the last step of the progress */
 };
 
-/* QEMU sees whole sectors; the last one is filled up with zeros. */
-uint64_t convert_source_size(const struct qimg_image *image);
-
 /* What of @image is copied. */
 struct qimg_range convert_source_part(const struct qimg_convert_options *options,
                                       const struct qimg_image *image);

@@ -21,7 +21,8 @@
 /* Zeros are written a piece at a time, so that progress is seen. */
 #define ZERO_STEP (256 * MiB)
 
-uint64_t convert_source_size(const struct qimg_image *image)
+/* QEMU sees whole sectors; the last one is filled up with zeros. */
+static uint64_t source_size(const struct qimg_image *image)
 {
     return align_up(image->size, SECTOR);
 }
@@ -29,7 +30,7 @@ uint64_t convert_source_size(const struct qimg_image *image)
 struct qimg_range convert_source_part(const struct qimg_convert_options *options,
                                       const struct qimg_image *image)
 {
-    return options->range ? *options->range : (struct qimg_range){ 0, convert_source_size(image) };
+    return options->range ? *options->range : (struct qimg_range){ 0, source_size(image) };
 }
 
 /* --- the place -------------------------------------------------------------------------------- */

@@ -66,7 +66,8 @@ static void salvage_piece(struct copy_job *job, struct copy_piece *piece)
     }
 }
 
-int copy_pieces_read(struct copy_slot *slot, size_t first, size_t end)
+/* Reads the pieces [first, end) one by one, salvaging where the job wants that. */
+static int read_pieces(struct copy_slot *slot, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++) {
         struct copy_piece *piece = &slot->pieces.items[i];
@@ -91,7 +92,7 @@ static int read_all(struct copy_slot *slot)
         if (piece->done || piece->lent ||
             (end > i + 1 && run_read(piece->image, &merged, piece->buf) == 0))
             continue;
-        TRY(copy_pieces_read(slot, i, end));
+        TRY(read_pieces(slot, i, end));
     }
     return 0;
 }

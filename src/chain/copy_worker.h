@@ -12,9 +12,6 @@
  * slot->settled is. */
 void copy_slot_work(struct copy_slot *slot);
 
-/* Reads the pieces [first, end) one by one, salvaging where the job wants that. */
-int copy_pieces_read(struct copy_slot *slot, size_t first, size_t end);
-
 /* The pieces from @first on that one request can fetch, because they continue each other in the
  * same file and in the buffer: returns the index behind the last, and the whole in @merged. */
 size_t copy_group(const struct copy_slot *slot, size_t first, struct run *merged);

@@ -36,7 +36,7 @@ static void release_reference(struct scan_reference *reference)
     free(reference->path);
 }
 
-void scan_item_release(struct scan_item *item)
+static void release_item(struct scan_item *item)
 {
     free(item->path);
     free(item->problem);
@@ -48,9 +48,9 @@ void scan_item_release(struct scan_item *item)
 void scan_release(struct scan *scan)
 {
     for (size_t i = 0; i < scan->images.count; i++)
-        scan_item_release(&scan->images.items[i]);
+        release_item(&scan->images.items[i]);
     for (size_t i = 0; i < scan->batch.count; i++)
-        scan_item_release(&scan->batch.items[i]);
+        release_item(&scan->batch.items[i]);
     scan_vec_release(&scan->images);
     scan_vec_release(&scan->batch);
 }
@@ -235,7 +235,7 @@ int scan_finish(struct scan *scan)
     for (size_t i = 0; i < scan->batch.count; i++) {
         if (rc == 0)
             rc = keep_image(scan, &scan->batch.items[i]);
-        scan_item_release(&scan->batch.items[i]);
+        release_item(&scan->batch.items[i]);
     }
     scan->batch.count = 0;
     return rc;

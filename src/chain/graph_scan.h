@@ -45,7 +45,6 @@ MUST_CHECK int scan_path(struct scan *scan, const char *path);
 /* Reads what is left of the last batch. 0 or -ENOMEM. */
 MUST_CHECK int scan_finish(struct scan *scan);
 
-void scan_item_release(struct scan_item *item);
 void scan_release(struct scan *scan);
 
 #endif

@@ -38,6 +38,8 @@ static int open_header(struct qimg_context *context, const char *path, const cha
     return chain_open_unverified(context, path, &how, out, err);
 }
 
+enum repoint_state { REPOINT_OLD, REPOINT_NEW, REPOINT_OTHER };
+
 static enum repoint_state state_of(const struct image *image, const struct repoint *r)
 {
     if (same_text(image->backing_name, r->new_name) &&
@@ -49,7 +51,9 @@ static enum repoint_state state_of(const struct image *image, const struct repoi
     return REPOINT_OTHER;
 }
 
-int repoint_look(struct qimg_context *context, const struct repoint *r, struct qimg_error *err)
+/* What the image records: the old, the new, or something else (enum repoint_state). Negative: it
+ * cannot be opened. */
+static int look(struct qimg_context *context, const struct repoint *r, struct qimg_error *err)
 {
     struct qimg_image *image;
     TRY(open_header(context, r->path, r->format, false, &image, err));
@@ -82,7 +86,7 @@ static int record(struct image *top, const struct repoint *r, struct qimg_error 
 int repoint_do(struct qimg_context *context, const struct repoint *r, struct qimg_error *err)
 {
     struct qimg_image *image;
-    const int before = repoint_look(context, r, err);
+    const int before = look(context, r, err);
     if (before < 0 || before == REPOINT_NEW) /* also where somebody else has it in use */
         return before < 0 ? before : 0;
     TRY(open_header(context, r->path, r->format, true, &image, err));

@@ -20,12 +20,6 @@ struct repoint {
 
 void repoint_release(struct repoint *r);
 
-enum repoint_state { REPOINT_OLD, REPOINT_NEW, REPOINT_OTHER };
-
-/* What the image records: the old, the new, or something else. Negative: it cannot be opened. */
-MUST_CHECK int repoint_look(struct qimg_context *context, const struct repoint *r,
-                            struct qimg_error *err);
-
 /* Durable on return 0; also 0 where it was done already. -ESTALE: it records something else. */
 MUST_CHECK int repoint_do(struct qimg_context *context, const struct repoint *r,
                           struct qimg_error *err);

@@ -182,6 +182,17 @@ static int count_again(struct check *c)
     return rc;
 }
 
+/* Learns the length of the file. */
+static int measure(struct check *c)
+{
+    struct io_stat st;
+
+    TRY(io_stat(c->q->image.file, &st));
+    c->file_size = st.size;
+    c->q->geometry.file_size = st.size;
+    return 0;
+}
+
 static int rebuild(struct check *c, uint64_t *highest)
 {
     const struct qimg_check_result before = *c->res;
@@ -198,7 +209,7 @@ static int rebuild(struct check *c, uint64_t *highest)
     }
     c->res->corruptions = 0;
     c->res->leaks = 0;
-    TRY(check_measure(c));
+    TRY(measure(c));
     TRY(count_again(c));
     TRY(free_replaced(c, highest, &fresh));
     if (c->rebuild)
@@ -261,10 +272,10 @@ static int rewrite_snapshots(struct check *c, struct qimg_error *err)
     uint64_t highest;
 
     c->res = &ignored;
-    TRY(check_measure(c));
+    TRY(measure(c));
     TRY(count_again(c)); /* in the state that is on disk now */
     TRY(repair_rebuild(c, true, err));
-    TRY(check_measure(c));
+    TRY(measure(c));
     TRY(count_again(c));
     TRY(free_replaced(c, &highest, &ignored));
     TRY(repair_counts(c, true));
@@ -305,22 +316,12 @@ static void add_result(struct qimg_check_result *to, const struct qimg_check_res
     to->leaks_fixed += more->leaks_fixed;
 }
 
-int check_measure(struct check *c)
-{
-    struct io_stat st;
-
-    TRY(io_stat(c->q->image.file, &st));
-    c->file_size = st.size;
-    c->q->geometry.file_size = st.size;
-    return 0;
-}
-
 static int run(struct check *c, struct qimg_check_result *out)
 {
     struct qimg_check_result snapshots = { 0 }, refcounts = { 0 };
 
     c->res = &snapshots;
-    int rc = check_measure(c);
+    int rc = measure(c);
     if (rc == 0)
         rc = check_read_snapshots(c);
     if (rc == 0) {

@@ -171,29 +171,11 @@ struct place {
 #define NOWHERE ((struct place){ .host_off = QIMG_NO_OFFSET })
 #define AT(off) ((struct place){ .host_off = (off) })
 
-/* Learns the length of the file. */
-MUST_CHECK int check_measure(struct check *c);
-
 void check_report(struct check *c, enum problem problem, struct place place, bool repaired,
                   const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 #define REPORT(c, problem, place, repaired, ...) \
     check_report(c, PROBLEM_##problem, place, repaired, problem_text_##problem, ##__VA_ARGS__)
-
-/* A text of the image as a string, cut where it is long. */
-struct check_text {
-    char text[256];
-};
-
-static inline struct check_text check_text(const char *bytes, size_t len)
-{
-    struct check_text t;
-    const size_t n = min_u64(len, sizeof(t.text) - 1);
-
-    memcpy(t.text, bytes, n);
-    t.text[n] = '\0';
-    return t;
-}
 
 /* "Repairing" or "ERROR" */
 static inline const char *check_verb(bool repaired)

@@ -267,20 +267,35 @@ static int tell_l1(struct check *c, uint64_t off, uint32_t count, bool active)
 
 /* --- snapshots ------------------------------------------------------------------------------ */
 
+/* A text of the image as a string, cut where it is long. */
+struct short_text {
+    char text[256];
+};
+
+static struct short_text text_of(const char *bytes, size_t len)
+{
+    struct short_text t;
+    const size_t n = min_u64(len, sizeof(t.text) - 1);
+
+    memcpy(t.text, bytes, n);
+    t.text[n] = '\0';
+    return t;
+}
+
 static int tell_snapshot(struct check *c, const struct check_snapshot *s, uint64_t off)
 {
     const struct place place = AT(off);
     const char *texts = (const char *)s->entry + QCOW2_SNAPSHOT_BYTES + s->kept_extra;
 
     if (!is_aligned(s->l1_off, qcow2_cluster_size(c->q))) {
-        REPORT(c, SNAPSHOT_L1_UNALIGNED, place, false, check_text(texts, s->id_len).text,
-               check_text(texts + s->id_len, s->name_len).text, s->l1_off);
+        REPORT(c, SNAPSHOT_L1_UNALIGNED, place, false, text_of(texts, s->id_len).text,
+               text_of(texts + s->id_len, s->name_len).text, s->l1_off);
         c->res->corruptions++;
         return 0;
     }
     if (s->l1_count > LIMIT_QCOW2_L1_BYTES / QCOW2_L1_ENTRY_BYTES) {
-        REPORT(c, SNAPSHOT_L1_SIZE, place, false, check_text(texts, s->id_len).text,
-               check_text(texts + s->id_len, s->name_len).text, s->l1_count);
+        REPORT(c, SNAPSHOT_L1_SIZE, place, false, text_of(texts, s->id_len).text,
+               text_of(texts + s->id_len, s->name_len).text, s->l1_count);
         c->res->corruptions++;
         return 0;
     }

@@ -77,11 +77,6 @@ int counts_copy(const struct counts *from, struct counts *to)
     return 0;
 }
 
-void counts_clear(struct counts *c)
-{
-    memset(c->cells, 0, bytes_for(c->room, c->bits));
-}
-
 /* --- single counts ---------------------------------------------------------------------------- */
 
 static uint64_t *words(const struct counts *c)

@@ -29,9 +29,6 @@ MUST_CHECK int counts_copy(const struct counts *from, struct counts *to);
 /* Appends zeros. */
 MUST_CHECK int counts_grow(struct counts *c, uint64_t length);
 
-/* Sets all to 0, keeping the width. */
-void counts_clear(struct counts *c);
-
 /* 0 past the end. */
 uint64_t counts_get(const struct counts *c, uint64_t index);
 

@@ -136,9 +136,6 @@ static inline struct qimg_range clusters_of(const struct qcow2 *q, struct qimg_r
     return (struct qimg_range){ begin, align_up(bytes.off + bytes.len, cs) - begin };
 }
 
-/* The count of cluster number @cluster, releases that wait taken off. */
-MUST_CHECK int refcount_of(struct qcow2 *q, uint64_t cluster, uint64_t *count);
-
 /* @count consecutive free clusters; their counts are 1 from now on. Grows refcount blocks and
  * table. -ENOSPC past the end of a device, -EFBIG past what the format can say. */
 MUST_CHECK int clusters_alloc(struct qcow2 *q, uint64_t count, uint64_t *host_off);

@@ -205,7 +205,6 @@ int view_cluster(struct qcow2 *q, uint64_t guest_off, struct cluster_view *out);
 uint64_t plans_free_until(const struct qcow2 *q, struct qimg_range clusters, bool map_only);
 
 void plan_add(struct qcow2 *q, struct write_plan *plan);
-void plan_remove(struct write_plan *plan);
 
 static inline bool has_backing(const struct qcow2 *q)
 {

@@ -30,20 +30,6 @@ int clusters_unref(struct qcow2 *q, struct qimg_range clusters, enum release how
     return released_vec_push(&m->released, new);
 }
 
-int refcount_of(struct qcow2 *q, uint64_t cluster, uint64_t *count)
-{
-    const struct released_vec *waiting = &q->meta->released;
-    uint64_t left;
-
-    TRY(refcount_raw(q, cluster, &left));
-    for (size_t i = 0; i < waiting->count && left > 0; i++) {
-        const struct released *r = &waiting->items[i];
-        left -= cluster >= r->cluster && cluster - r->cluster < r->count;
-    }
-    *count = left;
-    return 0;
-}
-
 /* Clusters [from, to) are free now. */
 static void free_run(struct qcow2 *q, uint64_t from, uint64_t to, bool punch)
 {

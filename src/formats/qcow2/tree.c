@@ -118,7 +118,7 @@ struct qcow2_l2_entry tree_entry_get(const struct qcow2 *q, const uint8_t *l2, u
                                     q->geometry.extended_l2 ? load_be64(raw + 8) : 0 };
 }
 
-void tree_entry_set(const struct qcow2 *q, uint8_t *l2, uint64_t index, struct qcow2_l2_entry e)
+static void entry_set(const struct qcow2 *q, uint8_t *l2, uint64_t index, struct qcow2_l2_entry e)
 {
     uint8_t *raw = l2 + (index << q->geometry.entry_bits);
 
@@ -219,7 +219,7 @@ int tree_fix_copied(struct shadow *s, uint8_t *l2)
         const uint64_t word = (e.word & ~QCOW2_COPIED) | (count == 1 ? QCOW2_COPIED : 0);
         changed |= word != e.word;
         e.word = word;
-        tree_entry_set(s->q, l2, i, e);
+        entry_set(s->q, l2, i, e);
     }
     return changed;
 }
@@ -288,6 +288,6 @@ int tree_edit_at(struct tree_edit *e, uint64_t guest_off, uint64_t *entry)
 
 void tree_edit_put(struct tree_edit *e, uint64_t entry, struct qcow2_l2_entry word)
 {
-    tree_entry_set(e->s->q, e->l2, entry, word);
+    entry_set(e->s->q, e->l2, entry, word);
     e->changed = true;
 }

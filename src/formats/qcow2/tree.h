@@ -47,7 +47,6 @@ struct tree_part {
 struct tree_part tree_all(const struct qcow2 *q);
 
 struct qcow2_l2_entry tree_entry_get(const struct qcow2 *q, const uint8_t *l2, uint64_t index);
-void tree_entry_set(const struct qcow2 *q, uint8_t *l2, uint64_t index, struct qcow2_l2_entry e);
 
 /* Bytes of the image file that an entry refers to; len 0 where none. -EIO: it cannot be. */
 MUST_CHECK int tree_entry_range(const struct qcow2 *q, struct qcow2_l2_entry e,

@@ -57,7 +57,7 @@ void plan_add(struct qcow2 *q, struct write_plan *plan)
     q->meta->plans = plan;
 }
 
-void plan_remove(struct write_plan *plan)
+static void plan_remove(struct write_plan *plan)
 {
     *plan->link = plan->next;
     if (plan->next)

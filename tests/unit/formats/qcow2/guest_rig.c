@@ -34,9 +34,15 @@ void finish_guest(struct guest *g, struct io_engine *engine)
 
 uint64_t count_at(struct qcow2 *q, uint64_t off)
 {
+    const struct released_vec *waiting = &q->meta->released;
+    const uint64_t cluster = off >> q->header.cluster_bits;
     uint64_t count;
 
-    cr_assert_eq(refcount_of(q, off >> q->header.cluster_bits, &count), 0);
+    cr_assert_eq(refcount_raw(q, cluster, &count), 0);
+    for (size_t i = 0; i < waiting->count; i++) {
+        const struct released *r = &waiting->items[i];
+        count -= cluster >= r->cluster && cluster - r->cluster < r->count;
+    }
     return count;
 }
 

@@ -16,7 +16,7 @@ struct guest fresh_guest(const struct walk_layout *layout, struct io_engine **en
 /* It reads what it wrote; closed, its image is consistent. */
 void finish_guest(struct guest *g, struct io_engine *engine);
 
-/* Of the cluster at @off. */
+/* Of the cluster at @off, releases that wait taken off. */
 uint64_t count_at(struct qcow2 *q, uint64_t off);
 struct qimg_range cluster_range(const struct qcow2 *q, uint64_t off);
 
