@@ -294,7 +294,8 @@ int shadow_put(struct shadow *s, uint64_t host_off, const void *buf, size_t len)
     return 0;
 }
 
-int shadow_table(struct shadow *s, const void *bytes, size_t len, uint64_t *host_off)
+/* A table of @len bytes into new clusters, the last one padded only up to a sector. */
+static int put_table(struct shadow *s, const void *bytes, size_t len, uint64_t *host_off)
 {
     const size_t padded = align_up(len, QCOW2_SECTOR);
     AUTO_FREE uint8_t *copy = calloc(1, padded ? padded : 1);
@@ -398,7 +399,7 @@ static int write_table(struct shadow *s)
 
 static int place_last(struct shadow *s)
 {
-    return s->last ? shadow_table(s, s->last, s->last_len, s->last_off) : 0;
+    return s->last ? put_table(s, s->last, s->last_len, s->last_off) : 0;
 }
 
 static int build_refcounts(struct shadow *s)

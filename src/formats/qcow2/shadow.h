@@ -158,9 +158,6 @@ MUST_CHECK int shadow_share(struct shadow *s, uint64_t host_off, uint64_t times)
 /* How often the new state refers to the cluster at @host_off, once for all of shadow_alloc(). */
 MUST_CHECK int shadow_count(struct shadow *s, uint64_t host_off, uint64_t *out);
 
-/* A table of @len bytes into new clusters, the last one padded only up to a sector. */
-MUST_CHECK int shadow_table(struct shadow *s, const void *bytes, size_t len, uint64_t *host_off);
-
 /* See above. On failure the image is as it was unless s->flipped; then its state is one of both,
  * and nothing more may be written. The image in memory is not changed: see qcow2_reload(). */
 MUST_CHECK int shadow_commit(struct shadow *s);
