@@ -56,6 +56,9 @@ struct io_open {
 /* For letters that the program and the command have in common. EXIT_DONE or EXIT_FAILED. */
 int io_open_letter(struct io *io, struct io_open *open, int letter, const char *value);
 
+/* @text as an option's value: commas doubled. NULL: no memory; to be freed. */
+char *io_option_text(const char *text);
+
 /* @shown: what a failure calls the image; NULL = nothing, as where options alone name it. */
 int io_open_image(struct io *io, const char *name, const char *shown, const struct io_open *open);
 bool io_is_writable(const struct io *io);

@@ -26,6 +26,21 @@ static bool is_one_of(const char *value, const char *const *names)
     return false;
 }
 
+char *io_option_text(const char *text)
+{
+    char *out = malloc(2 * strlen(text) + 1), *to = out;
+
+    if (!out)
+        return NULL;
+    for (; *text; text++) {
+        if (*text == ',')
+            *to++ = ',';
+        *to++ = *text;
+    }
+    *to = '\0';
+    return out;
+}
+
 int io_open_letter(struct io *io, struct io_open *open, int letter, const char *value)
 {
     static const char *const aios[] = { "threads", "native", "io_uring", NULL };
@@ -237,6 +252,7 @@ struct reopening {
     struct io_open open;
     bool has_mode, has_cache;
     const char *options;
+    char *name; /* the image as it is to be called from now on; NULL = as before */
 };
 
 static int take_letter(struct io *io, struct reopening *r, int letter, const char *value)
@@ -276,6 +292,27 @@ static enum qimg_cache cache_of(enum qimg_cache now, const struct qimg_reopen *a
     return through ? QIMG_CACHE_WRITETHROUGH : QIMG_CACHE_WRITEBACK;
 }
 
+/* Another part of the same raw file, by the options that name it. */
+static int take_window(struct io *io, struct reopening *r, struct qimg_range window)
+{
+    char size[32] = "";
+    char *file = io_option_text(qimg_image_file(io->image, 0));
+    int rc = -1;
+    if (window.len)
+        snprintf(size, sizeof(size), ",size=%llu", (unsigned long long)window.len);
+    if (file)
+        rc = asprintf(&r->name, "driver=raw,offset=%llu%s,file.filename=%s",
+                      (unsigned long long)window.off, size, file);
+    free(file);
+    if (rc < 0) {
+        r->name = NULL;
+        return tool_fail(io->tool, "out of memory"), -1;
+    }
+    r->open.options.image_opts = true;
+    r->open.options.format = NULL;
+    return 0;
+}
+
 static int take_options(struct io *io, struct reopening *r)
 {
     const struct io_opened *opened = io->opened;
@@ -299,7 +336,7 @@ static int take_options(struct io *io, struct reopening *r)
     if (asked.read_only == 0)
         r->open.read_only = false;
     r->open.options.cache = cache_of(r->open.options.cache, &asked);
-    return 0;
+    return asked.moves_window ? take_window(io, r, asked.window) : 0;
 }
 
 int io_reopen(struct io *io, int argc, char **argv)
@@ -321,5 +358,9 @@ int io_reopen(struct io *io, int argc, char **argv)
     struct io_opened *opened = io->opened;
     io->opened = NULL;
     opened->open = r.open;
+    if (r.name) {
+        free(opened->name);
+        opened->name = r.name;
+    }
     return open_as(io, opened, opened->name) < 0 || closed < 0 ? -1 : 0;
 }

@@ -38,6 +38,9 @@ QIMG_API const char *qimg_image_file(const struct qimg_image *image, unsigned la
 /* What may be asked of an open image by "key=value,...": -1 = nothing was said, else 0 or 1. */
 struct qimg_reopen {
     int read_only, direct, no_flush;
+    bool moves_window;        /* of raw: its offset= or size= was said */
+    struct qimg_range window; /* bytes of the file, length 0: to its end; what was not said is as
+                               * it is now */
 };
 
 /* Could @options be given to the image anew, as qemu-io's reopen -o does? @given: the options that

@@ -48,6 +48,10 @@ struct open_request {
 MUST_CHECK int open_layer(struct qimg_context *context, const struct open_request *request,
                           struct layer *out, struct qimg_error *err);
 
+/* Do @size bytes (0: all to the end) from @off on lie in @file? Fills @st. */
+MUST_CHECK int window_fits(struct io_file *file, uint64_t off, uint64_t size, struct io_stat *st,
+                           struct qimg_error *err);
+
 /* Opens the data file of @layer, if it needs one: the one that the user named for @place, else
  * the recorded one after asking the gate. */
 MUST_CHECK int open_data_file(struct qimg_context *context, struct layer *layer,

@@ -34,6 +34,11 @@ static void cleanup_file(struct io_file *const *file)
 
 /* --- the file ---------------------------------------------------------------------------- */
 
+static bool is_device_driver(const char *driver)
+{
+    return strcmp(driver, "host_device") == 0 || strcmp(driver, "host_cdrom") == 0;
+}
+
 static int explain_open(int rc, const char *driver, const char *path, bool direct,
                         struct qimg_error *err)
 {
@@ -41,8 +46,9 @@ static int explain_open(int rc, const char *driver, const char *path, bool direc
     if (!shown)
         return qimg_fail_memory(err);
     if (rc == -EMEDIUMTYPE)
-        return qimg_fail(err, EINVAL, "'%s' driver requires '%s' to be a regular file", driver,
-                         shown);
+        return qimg_fail(err, EINVAL, "'%s' driver requires '%s' to be %s", driver, shown,
+                         is_device_driver(driver) ? "either a character or block device"
+                                                  : "a regular file");
     if (rc == -EINVAL && direct)
         return qimg_fail(err, EINVAL, "Could not open '%s': filesystem does not support O_DIRECT",
                          shown);
@@ -76,14 +82,8 @@ static int open_file(struct qimg_context *context, const struct named_file *name
         TRY(gate_explain_bounds(named->reference, rc, err));
     if (rc < 0)
         return explain_open(rc, driver ? driver : "file", path, how.direct, err);
-    const bool want_device = driver && strcmp(driver, "host_device") == 0;
-    if (driver && want_device != file->is_device) {
+    if (driver && is_device_driver(driver) != file->is_device) {
         io_file_close(file);
-        if (want_device)
-            return qimg_fail(err, EINVAL,
-                             "'host_device' driver requires '%s' to be either a "
-                             "character or block device",
-                             path);
         return explain_open(-EMEDIUMTYPE, driver, path, false, err);
     }
     *out = file;
@@ -94,7 +94,7 @@ static int open_file(struct qimg_context *context, const struct named_file *name
 
 static bool is_protocol(const char *format)
 {
-    return strcmp(format, "file") == 0 || strcmp(format, "host_device") == 0;
+    return strcmp(format, "file") == 0 || is_device_driver(format);
 }
 
 /* The driver that was asked for; *out stays NULL where the content is to tell. A protocol's name
@@ -174,6 +174,26 @@ static int probe_format(struct qimg_context *context, const struct open_request 
 
 /* --- raw with offset= and size= ------------------------------------------------------------ */
 
+int window_fits(struct io_file *file, uint64_t off, uint64_t size, struct io_stat *st,
+                struct qimg_error *err)
+{
+    const int rc = io_stat(file, st);
+    if (rc < 0)
+        return qimg_fail_errno(err, -rc, "Could not get image size");
+    if (off > st->size)
+        return qimg_fail(err, EINVAL,
+                         "Offset (%" PRIu64 ") cannot be greater than size of the "
+                         "containing file (%" PRIu64 ")",
+                         off, st->size);
+    if (size > st->size - off)
+        return qimg_fail(err, EINVAL,
+                         "The sum of offset (%" PRIu64 ") and size (%" PRIu64
+                         ") has to be smaller or equal to the  actual size of the containing file "
+                         "(%" PRIu64 ")",
+                         off, size, st->size);
+    return 0;
+}
+
 static int set_window(struct layer *layer, const struct location *place, struct qimg_error *err)
 {
     struct image *image = layer->image;
@@ -183,20 +203,8 @@ static int set_window(struct layer *layer, const struct location *place, struct 
     if (strcmp(image->ops->name, "raw") != 0)
         return qimg_fail(err, EINVAL, "Block format '%s' does not support the option '%s'",
                          image->ops->name, place->raw_offset ? "offset" : "size");
-    const int rc = io_stat(image->file, &st);
-    if (rc < 0)
-        return qimg_fail_errno(err, -rc, "Could not get image size");
-    if (place->raw_offset > st.size)
-        return qimg_fail(err, EINVAL,
-                         "Offset (%" PRIu64 ") cannot be greater than size of the "
-                         "containing file (%" PRIu64 ")",
-                         place->raw_offset, st.size);
-    if (place->has_raw_size && place->raw_size > st.size - place->raw_offset)
-        return qimg_fail(err, EINVAL,
-                         "The sum of offset (%" PRIu64 ") and size (%" PRIu64
-                         ") has to be smaller or equal to the actual size of the containing file "
-                         "(%" PRIu64 ")",
-                         place->raw_offset, place->raw_size, st.size);
+    TRY(window_fits(image->file, place->raw_offset, place->has_raw_size ? place->raw_size : 0, &st,
+                    err));
     image->size =
         place->has_raw_size ? place->raw_size : align_up(st.size - place->raw_offset, 512);
     layer->windowed = true;
@@ -358,10 +366,7 @@ int open_data_file(struct qimg_context *context, struct layer *layer, const stru
     const bool by_user = place->data_file != NULL;
     struct gate_request reference;
     AUTO_FREE char *resolved = NULL;
-    if (by_user && !layer->image->needs_data_file)
-        return qimg_fail(err, EINVAL,
-                         "'data-file' can only be set for images with an external data file");
-    if (!layer->image->needs_data_file)
+    if (!by_user && !layer->image->needs_data_file)
         return 0;
     if (!by_user)
         TRY(place_data_file(context, layer, place->path, &reference, &resolved, err));
@@ -373,6 +378,9 @@ int open_data_file(struct qimg_context *context, struct layer *layer, const stru
                                        .reference = by_user ? NULL : &reference,
                                        .bounds = by_user ? NULL : gate_bounds(context) };
     TRY(open_file(context, &wanted, options, &file, err));
+    if (!layer->image->needs_data_file)
+        return qimg_fail(err, EINVAL,
+                         "'data-file' can only be set for images with an external data file");
     TRY(lock_file(file, LOCK_DATA_FILE, lock_use_of(options), resolved, err));
     layer->data_name = TAKE(resolved);
     layer->image->data_file = TAKE(file);

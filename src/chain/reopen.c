@@ -7,7 +7,9 @@
 
 #include "bits.h"
 #include "chain.h"
+#include "checked.h"
 #include "cleanup.h"
+#include "open.h"
 #include "resolve_tuning.h"
 
 static const struct block_option *find(const struct block_option_vec *options, const char *key)
@@ -56,7 +58,11 @@ static bool may_change(const struct qimg_image *image, const char *key)
     for (const char *const *node = nodes; *node; node++)
         if (strcmp(own, *node) == 0)
             return true;
-    return own == key && tuning_is_qcow2s(key) && strcmp(qimg_image_format(image), "qcow2") == 0;
+    if (own != key)
+        return false;
+    if (strcmp(qimg_image_format(image), "raw") == 0)
+        return strcmp(key, "offset") == 0 || strcmp(key, "size") == 0;
+    return tuning_is_qcow2s(key) && strcmp(qimg_image_format(image), "qcow2") == 0;
 }
 
 static int check_key(const struct qimg_image *image, const struct block_option_vec *given,
@@ -80,6 +86,37 @@ static int flag_of(const struct block_option_vec *options, const char *key)
     const struct block_option *option = find(options, key);
 
     return option ? strcmp(option->value, "on") == 0 : -1;
+}
+
+static int take_size(const struct block_option_vec *options, const char *key, bool *said,
+                     uint64_t *out, struct qimg_error *err)
+{
+    const struct block_option *option = find(options, key);
+
+    if (!option)
+        return 0;
+    *said = true;
+    return block_option_size(key, option->value, out, err);
+}
+
+static int take_window(const struct qimg_image *image, const struct block_option_vec *options,
+                       struct qimg_reopen *out, struct qimg_error *err)
+{
+    const struct layer *top = &image->layers[0];
+    struct qimg_range *window = &out->window;
+    struct io_stat st;
+
+    TRY(window_fits(top->image->file, top->window_off, 0, &st, err));
+    *window = (struct qimg_range){ top->window_off, image->size };
+    if (range_end(*window) >= st.size)
+        window->len = 0;
+    TRY(take_size(options, "offset", &out->moves_window, &window->off, err));
+    TRY(take_size(options, "size", &out->moves_window, &window->len, err));
+    if (!out->moves_window)
+        return 0;
+    if (window->len % 512 != 0)
+        return qimg_fail(err, EINVAL, "Specified size is not multiple of 512");
+    return window_fits(top->image->file, window->off, window->len, &st, err);
 }
 
 static int check(const struct qimg_image *image, const struct block_option_vec *given,
@@ -110,5 +147,5 @@ int qimg_image_check_reopen(const struct qimg_image *image, const char *given, c
     *out = (struct qimg_reopen){ .read_only = flag_of(&now, "read-only"),
                                  .direct = flag_of(&now, "cache.direct"),
                                  .no_flush = flag_of(&now, "cache.no-flush") };
-    return 0;
+    return take_window(image, &now, out, err);
 }

@@ -22,7 +22,7 @@ struct location {
     char *path;           /* the file, as it will be opened */
     char *display;        /* as QEMU shows it: the path, or json:{...} where that says too little */
     char *format;         /* format driver named inside json: or --image-opts; NULL = not named */
-    char *driver;         /* "file" or "host_device" if named; NULL = by what is found */
+    char *driver;         /* file, host_device or host_cdrom if named; NULL = by what is found */
     bool protocol_only;   /* the named driver is the protocol's: bytes of a file, no format */
     char *backing;        /* node option backing given as a file's name; NULL = not given */
     char *backing_format; /* NULL = not given */

@@ -11,7 +11,6 @@
 #include "cleanup.h"
 #include "resolve_options.h"
 #include "resolve_tuning.h"
-#include "size.h"
 #include "str.h"
 
 static struct block_option *find(struct block_option_vec *options, const char *key)
@@ -97,7 +96,8 @@ static int refuse_rest(const struct block_option_vec *options, const struct loca
 
 static bool is_protocol(const char *driver)
 {
-    return strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0;
+    static const char *const protocols[] = { "file", "host_device", "host_cdrom", NULL };
+    return listed(driver, protocols);
 }
 
 static int copy_text(const char *text, char **out, struct qimg_error *err)
@@ -125,10 +125,8 @@ static int read_size(struct block_option_vec *options, const char *key, uint64_t
     const char *text = value_of(options, key);
     if (!text)
         return 0;
-    if (size_parse(text, out) < 0)
-        return qimg_fail(err, EINVAL, "Parameter '%s' expects a size", key);
     *given = true;
-    return 0;
+    return block_option_size(key, text, out, err);
 }
 
 static int read_window(struct block_option_vec *options, struct location *out,

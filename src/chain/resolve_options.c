@@ -12,6 +12,7 @@
 
 #include "base_limits.h"
 #include "cleanup.h"
+#include "size.h"
 #include "str.h"
 
 void block_options_release(struct block_option_vec *options)
@@ -230,4 +231,13 @@ int block_options_from_keyval(const char *text, struct block_option_vec *out,
             return qimg_fail_memory(err);
     }
     return 0;
+}
+
+int block_option_size(const char *key, const char *value, uint64_t *out, struct qimg_error *err)
+{
+    if (size_parse(value, out) == 0)
+        return 0;
+    (void)qimg_fail(err, EINVAL, "Parameter '%s' expects a non-negative number below 2^64", key);
+    return qimg_hint(err, "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "
+                          "peta-\nand exabytes, respectively.");
 }

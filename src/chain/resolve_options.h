@@ -31,4 +31,8 @@ MUST_CHECK int block_options_from_keyval(const char *text, struct block_option_v
 MUST_CHECK int location_from_options(struct block_option_vec *options, struct location *out,
                                      struct qimg_error *err);
 
+/* The option @key's value as a size, refused in QEMU's words. */
+MUST_CHECK int block_option_size(const char *key, const char *value, uint64_t *out,
+                                 struct qimg_error *err);
+
 #endif

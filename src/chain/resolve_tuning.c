@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "size.h"
-
 static const char *value_of(const struct block_option_vec *options, const char *key)
 {
     for (size_t i = 0; i < options->count; i++)
@@ -78,12 +76,8 @@ static int read_size(const struct block_option_vec *options, const char *key, ui
     *out = 0;
     if (!text)
         return 0;
-    const int rc = size_parse(text, out);
-    if (rc == 0)
-        return 1;
-    (void)qimg_fail(err, EINVAL, "Parameter '%s' expects a non-negative number below 2^64", key);
-    return qimg_hint(err, "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "
-                          "peta-\nand exabytes, respectively.");
+    TRY(block_option_size(key, text, out, err));
+    return 1;
 }
 
 /* --- of every node -------------------------------------------------------------------------- */

@@ -217,9 +217,10 @@ static int discard_some(struct chain_write *write)
     struct image *top = top_of(write);
     struct qimg_error unsaid;
     uint64_t done = write->left.len;
-    /* A window's format does not know where in the file it lies. */
-    if (!write->image->layers[0].windowed)
-        TRY(top->ops->write->discard(top, write->left, &done, chain_write_error(write, &unsaid)));
+    /* Raw does not know that it is a window: its bytes lie where the file has them. */
+    const struct qimg_range host = { write->left.off + write->image->layers[0].window_off,
+                                     write->left.len };
+    TRY(top->ops->write->discard(top, host, &done, chain_write_error(write, &unsaid)));
     assert(done > 0 && done <= write->left.len);
     chain_write_splice(write->image, (struct qimg_range){ write->left.off, done });
     take_up_to(write, write->left.off + done);

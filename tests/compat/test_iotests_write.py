@@ -4,6 +4,8 @@
 Found by running that suite twice, once with qimg in the place of the tools; each test states one
 rule in which the two had differed.
 """
+import json
+
 import pytest
 
 from pylib import run
@@ -211,3 +213,95 @@ def test_an_unaligned_refcount_block_is_corruption_when_it_is_needed(twin):
     table = int.from_bytes((twin.theirs / "a").read_bytes()[48:56], "big")
     patch(twin.theirs / "a", table + 8, 0x20600)
     meets_corruption(twin, "write 121k 3k")
+
+
+WINDOWS = ('"offset": 512', '"offset": "512", "size": "2048"', '"offset": 10, "size": 2048')
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_part_of_a_raw_file_is_changed_in_its_place(twin, window):
+    """Test 171, after which the whole file is compared."""
+    twin.img("create", "-q", "-f", "raw", "a", "4k")
+    twin.io("a", "write -P 10 0 4k", options=("-f", "raw"))
+    twin.fork()
+    name = f'json:{{"driver": "raw", {window}, "file": {{"driver": "file", "filename": "a"}}}}'
+    for command in ("discard 0 512", "discard 1900 2", "discard 2047 2", "write -z 600 100",
+                    "write -P 3 1000 24", "write -z 2047 2"):
+        results = [program("-f", "raw", "-c", command, name)
+                   for program in (run.as_qemu_io(twin.ours), run.qemu_io(twin.theirs))]
+        assert results[0].code == results[1].code, str(results)
+    twin.same_file("a")
+
+
+@pytest.mark.parametrize("options", ("offset=1536,size=1024", "offset=1024", "size=512",
+                                     "driver=raw,offset=5000", "offset=512,size=4096", "size=100",
+                                     "offset=x", "cluster_size=1"))
+def test_another_part_of_a_raw_file_is_opened_anew(twin, options):
+    twin.img("create", "-q", "-f", "raw", "a", "4k")
+    twin.fork()
+    script = ["open -o driver=raw,offset=512,size=2048 a", "write -P 1 0 512",
+              f"reopen -o {options}", "write -P 2 0 512", "length", "write -P 3 2048 512"]
+    args = [part for command in script for part in ("-c", command)]
+    results = [program(*args)
+               for program in (run.as_qemu_io(twin.ours), run.qemu_io(twin.theirs))]
+    assert results[0].err == results[1].err
+    assert results[0].code == results[1].code, str(results)
+    twin.same_file("a")
+
+
+def test_a_comma_in_a_name_beside_options(scratch):
+    run.qemu_img(scratch)("create", "-q", "-f", "qcow2", "a,b", "1M").ok()
+    same_words(scratch, "open -o driver=qcow2 a,b", "read -P 0 0 512")
+
+
+@pytest.mark.parametrize("driver", ("file", "host_device", "host_cdrom"))
+@pytest.mark.parametrize("mode", ("", "-r "))
+def test_a_directory_is_neither_a_file_nor_a_device(scratch, driver, mode):
+    (scratch / "d").mkdir()
+    (scratch / "f").touch()
+    same_words(scratch, f"open {mode}-o driver={driver},filename=d")
+    same_words(scratch, f"open {mode}-o driver={driver},filename=f")
+
+
+def test_the_named_data_file_is_opened_before_the_image_is_asked_for_one(scratch):
+    overlay(scratch)
+    same_words(scratch, "open -odata-file.filename=nosuch a")
+    same_words(scratch, "open -odata-file.filename=base a")
+
+
+@pytest.mark.parametrize("arguments", ("read 0", "write -x 0 1", "discard -z 0 1", "reopen x",
+                                       "aio_write 0", "readv 0", "writev -y 0 1", "truncate"))
+def test_how_to_call_a_command(twin, arguments):
+    twin.img("create", "-q", "-f", "qcow2", "a", "1M")
+    twin.read("-c", arguments, "a", program="qemu-io")
+
+
+# --- resize, snapshot -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", ((), ("-o", "extended_l2=on")))
+@pytest.mark.parametrize("mode", ("metadata", "falloc", "full"))
+def test_storage_that_hides_the_backing_file_is_data(twin, mode, options):
+    """Test 274; where the clusters lie is each program's own business."""
+    twin.img("create", "-q", "-f", "qcow2", "base", "10M")
+    twin.io("base", "write -P 1 9M 64k")
+    twin.img("create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", *options, "a", "5M")
+    twin.write("resize", f"--preallocation={mode}", "a", "15M")
+    maps = [json.loads(program("map", "--output=json", "a").ok().out)
+            for program in (run.as_qemu_img(twin.ours), run.qemu_img(twin.theirs))]
+    told = [[(e["start"], e["length"], e["depth"], e["zero"], e["data"]) for e in m] for m in maps]
+    assert told[0] == told[1]
+    twin.same_guest("a")
+    run.qemu_img(twin.ours)("check", "a").ok()
+
+
+@pytest.mark.parametrize("offset, value", ((0, 0x400200), (8, 0x10000000 << 32 | 0x00010004)))
+def test_a_snapshot_whose_table_cannot_be_is_not_deleted(twin, offset, value):
+    """The end of test 080."""
+    twin.img("create", "-q", "-f", "qcow2", "a", "64M")
+    twin.io("a", "write 0 512")
+    twin.img("snapshot", "-c", "test", "a")
+    where = int.from_bytes((twin.theirs / "a").read_bytes()[64:72], "big")
+    patch(twin.theirs / "a", where + offset, value)
+    twin.write("snapshot", "-d", "test", "a")
+    twin.write("convert", "-l", "test", "a", "b")
