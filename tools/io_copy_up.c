@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Copy on read: clusters that the image does not have itself are copied into it before they are
- * read, zeros as zeros.
+ * Copy on read: clusters (subclusters, where the image has them) that the image does not have
+ * itself are copied into it before they are read, zeros as zeros.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -64,13 +64,14 @@ int io_copy_up(struct io *io, uint64_t off, uint64_t len)
     int rc = qimg_image_info(io->image, &info, &err);
     if (rc < 0)
         return rc;
-    const uint64_t cluster = info.cluster_size ? info.cluster_size : 512;
-    const uint64_t chunk = cluster > CHUNK ? cluster : CHUNK;
+    const uint64_t unit =
+        info.limits.write_zeroes_alignment ? info.limits.write_zeroes_alignment : 512;
+    const uint64_t chunk = info.cluster_size > CHUNK ? info.cluster_size : CHUNK;
     qimg_info_release(&info);
     io_drain(io);
 
-    const uint64_t size = qimg_image_size(io->image), begin = off / cluster * cluster;
-    uint64_t end = (off + len + cluster - 1) / cluster * cluster;
+    const uint64_t size = qimg_image_size(io->image), begin = off / unit * unit;
+    uint64_t end = (off + len + unit - 1) / unit * unit;
     if (end > size)
         end = size;
     uint8_t *buf = malloc((size_t)chunk);

@@ -246,7 +246,24 @@ def test_truncate(twin, script):
     same_result(twin, maps=False)
 
 
-@pytest.mark.parametrize("options", ("", "cluster_size=4k", "extended_l2=on"))
+def test_copy_on_read_takes_subclusters(twin):
+    """As QEMU does since 8.2; before, it took the whole cluster, or came to an end by an assertion
+    where some of its subclusters were there already. The first part of test 197."""
+    twin.img("create", "-q", "-f", "raw", "base", "64k")
+    run.qemu_io(twin.theirs)("-f", "raw", "-c", "write -P 0xaa 0 64k", "base").ok()
+    twin.img("create", "-q", "-f", "qcow2", "-b", "base", "-F", "raw", "-o", "extended_l2=on", "a")
+    twin.io("a", "write -P 0xbb 28k 2k", "write -P 0xcc 34k 2k")
+    twin.fork()
+    io = run.as_qemu_io(twin.ours)
+    io("-C", "-c", "read -P 0xaa 30k 4k", "a").ok()
+    assert io("-c", "map", "a").ok().out.splitlines() == [
+        "28 KiB (0x7000) bytes not allocated at offset 0 bytes (0x0)",
+        "8 KiB (0x2000) bytes     allocated at offset 28 KiB (0x7000)",
+        "28 KiB (0x7000) bytes not allocated at offset 36 KiB (0x9000)"]
+    twin.same_guest("a")
+
+
+@pytest.mark.parametrize("options", ("", "cluster_size=4k"))
 def test_copy_on_read_keeps_what_was_below(twin, options):
     overlay(twin, options, True)
     scripted(twin, "-C", *commands("read -P 0xb1 1k 1k", "read 1M 300k", "read 2M 64k",
