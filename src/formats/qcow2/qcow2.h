@@ -207,6 +207,9 @@ int qcow2_explain(struct image *image, uint64_t guest_off, struct qimg_error *er
 
 MUST_CHECK int qcow2_snapshots_load(struct qcow2 *q, struct qimg_error *err);
 void qcow2_snapshots_release(struct qcow2_snapshot_vec *snapshots);
+/* Could the snapshot's L1 table lie where it says? */
+MUST_CHECK int qcow2_snapshot_l1_check(const struct qcow2 *q, const struct qcow2_snapshot *s,
+                                       struct qimg_error *err);
 int qcow2_select_snapshot(struct image *image, const char *id, const char *name,
                           struct qimg_error *err);
 

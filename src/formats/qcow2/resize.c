@@ -188,17 +188,20 @@ static int reserve(struct resizing *z, struct qimg_range host)
     return 0;
 }
 
-/* The entry of a new cluster: reserved at @host (QIMG_NO_OFFSET: not), and hidden from below. */
+/* The entry of a new cluster: reserved at @host (QIMG_NO_OFFSET: not), and hidden from below, as
+ * data where storage was made for it, else as zeros. */
 static struct qcow2_l2_entry new_entry(const struct resizing *z, uint64_t host)
 {
     const bool ext = z->q->geometry.extended_l2;
+    const bool stored = host != QIMG_NO_OFFSET && (z->request->preallocation == PREALLOC_FALLOC ||
+                                                   z->request->preallocation == PREALLOC_FULL);
     struct qcow2_l2_entry e = { 0, 0 };
 
     if (host != QIMG_NO_OFFSET)
         e.word = host | QCOW2_COPIED;
     if (z->exposed && ext)
-        e.bitmap = (uint64_t)UINT32_MAX << 32;
-    else if (z->exposed)
+        e.bitmap = stored ? UINT32_MAX : (uint64_t)UINT32_MAX << 32;
+    else if (z->exposed && !stored)
         e.word |= QCOW2_ZERO;
     else if (ext && z->q->header.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW)
         e.bitmap = UINT32_MAX;

@@ -173,6 +173,15 @@ static const struct qcow2_snapshot *find(const struct qcow2 *q, const char *id, 
     return NULL;
 }
 
+int qcow2_snapshot_l1_check(const struct qcow2 *q, const struct qcow2_snapshot *s,
+                            struct qimg_error *err)
+{
+    const struct qcow2_table_claim claim = { "Snapshot L1 table", s->l1_off, s->l1_count,
+                                             QCOW2_L1_ENTRY_BYTES, LIMIT_QCOW2_L1_BYTES };
+
+    return qcow2_table_check(&claim, q->header.cluster_bits, err);
+}
+
 int qcow2_select_snapshot(struct image *image, const char *id, const char *name,
                           struct qimg_error *err)
 {
@@ -181,10 +190,8 @@ int qcow2_select_snapshot(struct image *image, const char *id, const char *name,
 
     if (!s)
         return qimg_fail(err, ENOENT, "Can't find snapshot");
-    const struct qcow2_table_claim claim = { "Snapshot L1 table", s->l1_off, s->l1_count,
-                                             QCOW2_L1_ENTRY_BYTES, LIMIT_QCOW2_L1_BYTES };
     const struct qimg_range table = { s->l1_off, (uint64_t)s->l1_count * QCOW2_L1_ENTRY_BYTES };
-    TRY(qcow2_table_check(&claim, q->header.cluster_bits, err));
-    TRY(qcow2_table_begins_inside(claim.name, table, q->geometry.file_size, err));
+    TRY(qcow2_snapshot_l1_check(q, s, err));
+    TRY(qcow2_table_begins_inside("Snapshot L1 table", table, q->geometry.file_size, err));
     return qcow2_l1_load(q, s->l1_off, s->l1_count, err);
 }

@@ -316,6 +316,7 @@ int qcow2_snapshot_delete(struct image *image, const struct snapshot_request *re
         index++;
     if (index == q->snapshots.count || q->geometry.data_file)
         return qimg_fail(err, ENOENT, "snapshot not found");
+    TRY(qcow2_snapshot_l1_check(q, &q->snapshots.items[index], err));
     int rc = shadow_begin(&s, q, SHADOW_BEHIND);
     shadow_tell(&s, request->progress, request->user,
                 (uint64_t)q->header.l1_count + q->snapshots.items[index].l1_count);
