@@ -177,6 +177,20 @@ static int run_info(struct io *io, int argc, char **argv)
     return 0;
 }
 
+/* @name may be NULL: the options name the file. */
+static int open_listed(struct io *io, const char *list, const char *name,
+                       const struct io_open *open)
+{
+    char *file = io_option_text(name ? name : ""), *whole = NULL;
+    const int len =
+        file ? asprintf(&whole, "%s%s%s", list, name ? ",file.filename=" : "", file) : -1;
+    const int rc = len < 0 ? -1 : io_open_image(io, whole, name, open);
+    free(file);
+    if (len >= 0)
+        free(whole);
+    return rc;
+}
+
 static int run_open(struct io *io, int argc, char **argv)
 {
     struct io_open open = { 0 };
@@ -196,13 +210,7 @@ static int run_open(struct io *io, int argc, char **argv)
     open.options.image_opts = list != NULL;
     if (!list)
         return io_open_image(io, argv[optind], argv[optind], &open);
-    char *whole = NULL;
-    if (asprintf(&whole, "%s%s%s", list, optind < argc ? ",file.filename=" : "",
-                 optind < argc ? argv[optind] : "") < 0)
-        return -1;
-    int rc = io_open_image(io, whole, optind < argc ? argv[optind] : NULL, &open);
-    free(whole);
-    return rc;
+    return open_listed(io, list, argv[optind], &open);
 }
 
 static int run_close(struct io *io, int argc, char **argv)
@@ -308,7 +316,8 @@ static const struct io_command *find(const char *name)
 /* "read [...] off len -- reads ..." */
 static void usage(const struct io_command *command)
 {
-    printf("%s %s -- %s\n", command->name, command->args ? command->args : "", command->summary);
+    printf("%s%s%s -- %s\n", command->name, command->args ? " " : "",
+           command->args ? command->args : "", command->summary);
 }
 
 static int run_help(struct io *io, int argc, char **argv)
@@ -351,36 +360,40 @@ static int run_help(struct io *io, int argc, char **argv)
 #define WRITING (IO_NEEDS_IMAGE | IO_WRITES)
 
 const struct io_command io_commands[] = {
-    { "abort", NULL, run_abort, 0, 0, IO_BACKGROUND, NULL, "dies at once, writing nothing back",
-      NULL },
+    { "abort", NULL, run_abort, 0, 0, IO_BACKGROUND, NULL,
+      "simulate a program crash using abort(3)", NULL },
     { "aio_flush", NULL, io_aio_flush, 0, 0, IO_NEEDS_IMAGE, NULL,
-      "waits for all requests under way", NULL },
+      "completes all outstanding aio requests", NULL },
     { "aio_read", NULL, io_aio_read, 2, -1, IO_NEEDS_IMAGE | IO_BACKGROUND,
-      "[-Ciqrv] [-P pattern] off len [len..]", "starts to read bytes, and goes on",
+      "[-Ciqrv] [-P pattern] off len [len..]", "asynchronously reads a number of bytes",
       " What was read is shown when it has come, at the latest by aio_flush. The command\n"
       " succeeds once the read is under way.\n" READ_HELP
       " -i  only says that the request is invalid\n" },
     { "aio_write", NULL, io_aio_write, 2, -1, WRITING | IO_BACKGROUND,
-      "[-Cfiquz] [-P pattern] off len [len..]", "starts to write bytes, and goes on",
+      "[-Cfiquz] [-P pattern] off len [len..]", "asynchronously writes a number of bytes",
       " What came of it is shown when it is done, at the latest by aio_flush. The command\n"
       " succeeds once the write is under way.\n" WRITE_HELP ZERO_HELP
       " -i  only says that the request is invalid\n" },
     { "alloc", "a", run_alloc, 1, 2, IO_NEEDS_IMAGE, "offset [count]",
-      "tells how many bytes the opened image itself has", NULL },
-    { "close", "c", run_close, 0, 0, IO_NEEDS_IMAGE, NULL, "closes the open image", NULL },
-    { "discard", "d", io_discard, 2, -1, WRITING, "[-Cq] off len", "gives bytes up",
+      "checks if offset is allocated in the file", NULL },
+    { "close", "c", run_close, 0, 0, IO_NEEDS_IMAGE, NULL, "close the current open file", NULL },
+    { "discard", "d", io_discard, 2, -1, WRITING, "[-Cq] off len",
+      "discards a number of bytes at a specified offset",
       " Whole clusters lose their space, and read as zeros then; parts stay as they are.\n"
       " -C  one line of numbers instead\n"
       " -q  print no result lines\n" },
-    { "flush", "f", run_flush, 0, 0, IO_NEEDS_IMAGE, NULL, "makes durable what was written", NULL },
-    { "help", "?", run_help, 0, 1, IO_BACKGROUND, "[command]", "tells about one or all commands",
+    { "flush", "f", run_flush, 0, 0, IO_NEEDS_IMAGE, NULL, "flush all in-core file state to disk",
       NULL },
-    { "info", "i", run_info, 0, 0, IO_NEEDS_IMAGE, NULL, "tells about the open image", NULL },
-    { "length", "l", run_length, 0, 0, IO_NEEDS_IMAGE, NULL, "prints the size of the disk", NULL },
-    { "map", NULL, run_map, 0, 0, IO_NEEDS_IMAGE, NULL, "prints what the opened image itself has",
+    { "help", "?", run_help, 0, 1, IO_BACKGROUND, "[command]", "help for one or all commands",
       NULL },
-    { "open", "o", run_open, 1, -1, 0,
-      "[-rsCnkU] [-t cache] [-d discard] [-i aio] [-o options] [path]", "opens an image",
+    { "info", "i", run_info, 0, 0, IO_NEEDS_IMAGE, NULL,
+      "prints information about the current file", NULL },
+    { "length", "l", run_length, 0, 0, IO_NEEDS_IMAGE, NULL, "gets the length of the current file",
+      NULL },
+    { "map", NULL, run_map, 0, 0, IO_NEEDS_IMAGE, NULL, "prints the allocated areas of a file",
+      NULL },
+    { "open", "o", run_open, 1, -1, 0, "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]",
+      "open the file specified by path",
       " -r  for reading only\n"
       " -U  although others may write to it (with -r)\n"
       " -n  without the host's cache, short for -t none\n"
@@ -390,35 +403,35 @@ const struct io_command io_commands[] = {
       " -d  ignore or unmap: what discards do\n"
       " -k, -i  only checked\n"
       " -C  keep what reading fetches from below\n" },
-    { "quit", "q", run_quit, 0, 0, 0, NULL, "ends the program", NULL },
+    { "quit", "q", run_quit, 0, 0, 0, NULL, "exit the program", NULL },
     { "read", "r", io_read, 2, -1, IO_NEEDS_IMAGE,
-      "[-bCqrv] [-P pattern [-s off] [-l len]] off len", "reads bytes",
+      "[-bCqrv] [-P pattern [-s off] [-l len]] off len",
+      "reads a number of bytes at a specified offset",
       READ_HELP " -s  begin to compare with the pattern at this offset of what was read\n"
                 " -l  compare so many bytes\n"
-                " -b  not available: the state of a VM\n"
+                " -b  of the state of a VM, not of the disk\n"
                 " -p  accepted, not used\n" },
     { "readv", NULL, io_readv, 2, -1, IO_NEEDS_IMAGE, "[-Cqrv] [-P pattern] off len [len..]",
-      "reads bytes that follow each other", READ_HELP },
+      "reads a number of bytes at a specified offset", READ_HELP },
     { "reopen", NULL, io_reopen, 0, -1, IO_NEEDS_IMAGE, "[(-r|-w)] [-c cache] [-o options]",
       "reopens an image with new options",
       " -r  for reading only\n"
       " -w  for reading and writing\n"
       " -c  cache mode\n"
       " -o  options that QEMU can change; none of them matters here\n" },
-    { "sigraise", NULL, run_sigraise, 1, 1, IO_BACKGROUND, "signal", "sends itself a signal",
-      NULL },
-    { "sleep", NULL, run_sleep, 1, 1, 0, NULL, "waits for some milliseconds", NULL },
+    { "sigraise", NULL, run_sigraise, 1, 1, IO_BACKGROUND, "signal", "raises a signal", NULL },
+    { "sleep", NULL, run_sleep, 1, 1, 0, NULL, "waits for the given value in milliseconds", NULL },
     { "truncate", "t", run_truncate, 1, 3, WRITING, "[-m prealloc_mode] off",
-      "makes the disk longer or shorter", NULL },
+      "truncates the current file at the given offset", NULL },
     { "write", "w", io_write, 2, -1, WRITING, "[-bcCfnquz] [-P pattern | -s source_file] off len",
-      "writes bytes",
+      "writes a number of bytes at a specified offset",
       WRITE_HELP ZERO_HELP " -n  with -z, fail rather than write zeros as data\n"
                            " -c  compressed, whole clusters\n"
                            " -s  the bytes of this file, over and over\n"
-                           " -b  not available: the state of a VM\n"
+                           " -b  to the state of a VM, not to the disk\n"
                            " -p  accepted, not used\n" },
     { "writev", NULL, io_writev, 2, -1, WRITING, "[-Cfq] [-P pattern] off len [len..]",
-      "writes bytes that follow each other", WRITE_HELP },
+      "writes a number of bytes at a specified offset", WRITE_HELP },
     { 0 },
 };
 
