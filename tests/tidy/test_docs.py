@@ -2,6 +2,7 @@
 """Documents that repeat code must repeat it exactly."""
 import re
 
+from pylib import sources
 from pylib.paths import ROOT
 
 
@@ -41,6 +42,16 @@ def test_every_relative_link_in_the_documents_leads_somewhere():
             if "://" not in target and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def test_every_source_that_a_document_names_is_there():
+    names = {path.name for path in sources.files()}
+    gone = []
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for name in re.findall(r"`(?:[\w/]+/)?(\w+\.(?:c|h|def|py|cmake))[`:]", page.read_text()):
+            if name not in names and not name.endswith("_x.c") and name != "file.py":
+                gone.append(f"{page.relative_to(ROOT)}: {name}")
+    assert not gone
 
 
 def test_every_figure_of_a_benchmark_is_explained():

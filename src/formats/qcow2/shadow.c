@@ -509,7 +509,7 @@ static int explain(int rc, const char *what, struct qimg_error *err)
     if (rc == -EBADMSG) {
         (void)qimg_fail(err, EBADMSG, "%s%sa cluster is in use, but its refcount is 0",
                         what ? what : "", what ? ": " : "");
-        return qimg_hint(err, "Repair the image with 'qemu-img check -r all' first.");
+        return qimg_hint(err, "Repair the image with 'check -r all' first.");
     }
     return what ? qimg_fail_errno(err, -rc, "%s", what) : qimg_fail(err, -rc, "%s", strerror(-rc));
 }
