@@ -317,9 +317,6 @@ MUST_CHECK int check_compare(struct check *c, bool fix, uint64_t *highest);
 /* What the disk counts for a cluster, also beyond the file. -EIO: its block cannot be read. */
 MUST_CHECK int check_disk_count(struct check *c, uint64_t cluster, uint64_t *count);
 
-/* Count number @index of a block. @value fits. */
-void check_put_count(uint8_t *block, unsigned order, uint64_t index, uint64_t value);
-
 static inline uint64_t check_counts_of_block(const struct check *c)
 {
     return qcow2_cluster_size(c->q) * 8 >> c->q->header.refcount_order;

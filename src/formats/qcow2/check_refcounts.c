@@ -18,30 +18,6 @@ static uint64_t block_off(const struct check *c, uint64_t index)
     return c->reftable[index] & QCOW2_REFTABLE_OFFSET_MASK;
 }
 
-void check_put_count(uint8_t *block, unsigned order, uint64_t index, uint64_t value)
-{
-    switch (order) {
-    case 6:
-        store_be64(block + 8 * index, value);
-        break;
-    case 5:
-        store_be32(block + 4 * index, (uint32_t)value);
-        break;
-    case 4:
-        store_be16(block + 2 * index, (uint16_t)value);
-        break;
-    case 3:
-        block[index] = (uint8_t)value;
-        break;
-    default: { /* several in a byte, the first in the lowest bits */
-        const unsigned width = 1u << order, shift = (unsigned)(index * width % 8);
-        uint8_t *byte = &block[index * width / 8];
-        const unsigned mask = ((1u << width) - 1) << shift;
-        *byte = (uint8_t)((*byte & ~mask) | (unsigned)value << shift);
-    }
-    }
-}
-
 /* --- loading -------------------------------------------------------------------------------- */
 
 struct loading {
@@ -148,7 +124,7 @@ static int load_blocks(struct check *c)
     if (!reads || !bytes)
         return -ENOMEM;
     for (unsigned i = 0; i < 64u >> c->q->header.refcount_order; i++)
-        check_put_count((uint8_t *)&l.ones, c->q->header.refcount_order, i, 1);
+        qcow2_refcount_put((uint8_t *)&l.ones, c->q->header.refcount_order, i, 1);
     for (unsigned i = 0; i < n; i++) {
         reads[i].loading = &l;
         reads[i].bytes = bytes + i * size;

@@ -18,6 +18,7 @@
 
 #include "bits.h"
 #include "bytes.h"
+#include "count_cell.h"
 #include "disk.h"
 #include "entry.h"
 #include "format.h"
@@ -231,9 +232,6 @@ void qcow2_luks_free(struct qimg_luks_info *info);
 /* --- refcount.c ----------------------------------------------------------------------------- */
 
 bool qcow2_data_may_be_holes(struct image *image);
-
-/* Count number @index of a refcount block. */
-uint64_t qcow2_refcount_get(const uint8_t *block, unsigned refcount_order, uint64_t index);
 
 /* --- describe.c ----------------------------------------------------------------------------- */
 

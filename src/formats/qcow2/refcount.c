@@ -10,25 +10,6 @@
 #include "cleanup.h"
 #include "qcow2.h"
 
-uint64_t qcow2_refcount_get(const uint8_t *block, unsigned refcount_order, uint64_t index)
-{
-    switch (refcount_order) {
-    case 6:
-        return load_be64(block + 8 * index);
-    case 5:
-        return load_be32(block + 4 * index);
-    case 4:
-        return load_be16(block + 2 * index);
-    case 3:
-        return block[index];
-    default: { /* several in a byte, the first in the lowest bits */
-        const unsigned width = 1u << refcount_order;
-        const uint64_t bit = index * width;
-        return block[bit / 8] >> (bit % 8) & ((1u << width) - 1);
-    }
-    }
-}
-
 /* How many of the first @limit counts of the block at @off are not 0; stops at @enough. */
 static int count_block(const struct qcow2 *q, uint64_t off, uint64_t limit, uint64_t enough,
                        uint8_t *block, uint64_t *count)

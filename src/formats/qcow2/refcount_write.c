@@ -19,30 +19,6 @@
 
 /* --- one count ------------------------------------------------------------------------------ */
 
-static void count_put(uint8_t *block, unsigned order, uint64_t index, uint64_t value)
-{
-    switch (order) {
-    case 6:
-        store_be64(block + 8 * index, value);
-        return;
-    case 5:
-        store_be32(block + 4 * index, (uint32_t)value);
-        return;
-    case 4:
-        store_be16(block + 2 * index, (uint16_t)value);
-        return;
-    case 3:
-        block[index] = (uint8_t)value;
-        return;
-    default: { /* several in a byte, the first in the lowest bits */
-        const unsigned width = 1u << order, shift = (unsigned)(index * width % 8);
-        const unsigned mask = ((1u << width) - 1) << shift;
-        uint8_t *byte = block + index * width / 8;
-        *byte = (uint8_t)((*byte & ~mask) | (unsigned)value << shift);
-    }
-    }
-}
-
 /* Offset of the refcount block for @cluster, or 0. */
 static uint64_t block_of(const struct qcow2 *q, uint64_t cluster)
 {
@@ -133,7 +109,7 @@ int refcounts_raise(struct qcow2 *q, uint64_t cluster, uint64_t count)
         }
         for (; c < page_end && c < cluster + count; c++) {
             const uint64_t i = index_in_page(q, c);
-            count_put(page, order, i, qcow2_refcount_get(page, order, i) + 1);
+            qcow2_refcount_put(page, order, i, qcow2_refcount_get(page, order, i) + 1);
         }
     }
     return 0;
@@ -149,7 +125,7 @@ int refcount_lower(struct qcow2 *q, uint64_t cluster, uint64_t *left)
     if (now == 0)
         return 0;
     TRY(edit_counts(q, cluster, &page));
-    count_put(page, q->header.refcount_order, index_in_page(q, cluster), now - 1);
+    qcow2_refcount_put(page, q->header.refcount_order, index_in_page(q, cluster), now - 1);
     return 0;
 }
 
@@ -338,7 +314,7 @@ static int growth_write(struct qcow2 *q, const struct growth *g)
     for (uint64_t b = 0; b < g->blocks; b++) {
         memset(buf, 0, cs);
         for (uint64_t i = 0; i < per_block && b * per_block + i < all; i++)
-            count_put(buf, q->header.refcount_order, i, 1);
+            qcow2_refcount_put(buf, q->header.refcount_order, i, 1);
         TRY(meta_new_bytes(q, (g->first_cluster + b) << bits, buf, cs));
     }
     for (uint64_t i = 0; i < g->table_count; i++)

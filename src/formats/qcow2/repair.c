@@ -221,7 +221,7 @@ static int write_block(struct check *c, uint64_t index, bool raised, uint8_t *ol
         const uint64_t want = counts_get(&c->disk, first + i);
         const uint64_t is = qcow2_refcount_get(old, order, i);
         if (raised ? want > is : want < is)
-            check_put_count(new, order, i, want);
+            qcow2_refcount_put(new, order, i, want);
     }
     return stage_changed(c, off, old, new);
 }
@@ -376,7 +376,8 @@ static int write_blocks(struct rebuild *r)
             continue;
         memset(block, 0, size);
         for (uint64_t k = 0; k < in_block && first + k < c->mem.length; k++)
-            check_put_count(block, c->q->header.refcount_order, k, counts_get(&c->mem, first + k));
+            qcow2_refcount_put(block, c->q->header.refcount_order, k,
+                               counts_get(&c->mem, first + k));
         TRY(mender_stage(&c->mender, r->table[i], block, size));
     }
     return 0;

@@ -159,27 +159,6 @@ static uint64_t index_in_block(const struct shadow_counts *c, uint64_t cluster)
     return cluster & ((UINT64_C(1) << c->block_bits) - 1);
 }
 
-static void put_narrow(uint8_t *block, unsigned order, uint64_t index, uint64_t value)
-{
-    const unsigned width = 1u << order, shift = (unsigned)(index * width % 8);
-    const unsigned mask = ((1u << width) - 1) << shift;
-    uint8_t *byte = block + index * width / 8;
-
-    *byte = (uint8_t)((*byte & ~mask) | (unsigned)value << shift);
-}
-
-static void put_count(uint8_t *block, unsigned order, uint64_t index, uint64_t value)
-{
-    if (order == 6)
-        store_be64(block + 8 * index, value);
-    else if (order == 5)
-        store_be32(block + 4 * index, (uint32_t)value);
-    else if (order == 4)
-        store_be16(block + 2 * index, (uint16_t)value);
-    else
-        put_narrow(block, order, index, value);
-}
-
 static uint64_t max_count(const struct shadow_counts *c)
 {
     return UINT64_MAX >> (64 - (1u << c->order));
@@ -203,7 +182,7 @@ int shadow_counts_set(struct shadow_counts *c, uint64_t cluster, uint64_t value)
     TRY(reach(c, (cluster >> c->block_bits) + 1));
     TRY(block_of(c, cluster, &b));
     assert(b); /* reach() made it */
-    put_count(b->bytes, c->order, index_in_block(c, cluster), value);
+    qcow2_refcount_put(b->bytes, c->order, index_in_block(c, cluster), value);
     b->changed = b->dirty = true;
     return 0;
 }
@@ -221,7 +200,7 @@ static int add_in_block(struct shadow_counts *c, struct shadow_block *b, struct 
             return -EBADMSG;
         if (!less && delta.times > most - count)
             return -EINVAL;
-        put_count(b->bytes, c->order, i, less ? count - delta.times : count + delta.times);
+        qcow2_refcount_put(b->bytes, c->order, i, less ? count - delta.times : count + delta.times);
         *zeroed += less && count == delta.times;
     }
     return 0;
