@@ -274,7 +274,7 @@ static int meta_write(void *user, uint64_t host_off, const void *buf, size_t len
 
 static int meta_drop(void *user, struct qimg_range clusters)
 {
-    return clusters_unref(user, clusters, RELEASE_PUNCH);
+    return clusters_unref(user, clusters, META_KIND_BITMAPS, RELEASE_PUNCH);
 }
 
 struct bitmap_space bitmap_space_of_meta(struct qcow2 *q)

@@ -27,14 +27,14 @@ static int note_unread(struct check *c, void *arg, struct qimg_range bytes, int 
 
 /* Tables that may share bytes. */
 struct tables {
-    struct span_vec words;    /* all of them */
-    struct span_vec clusters; /* whole ones; of those that lie within the file */
+    struct range_vec words;    /* all of them */
+    struct range_vec clusters; /* whole ones; of those that lie within the file */
 };
 
 static void cleanup_tables(struct tables *t)
 {
-    span_vec_release(&t->words);
-    span_vec_release(&t->clusters);
+    range_vec_release(&t->words);
+    range_vec_release(&t->clusters);
 }
 
 static int add_table(struct check *c, struct tables *t, struct qimg_range table)
@@ -46,13 +46,13 @@ static int add_table(struct check *c, struct tables *t, struct qimg_range table)
     if (check_is_past_end(c, table))
         c->heard++;
     else
-        TRY(span_vec_push(
+        TRY(range_vec_push(
             &t->clusters,
             (struct qimg_range){ first, align_up(table.off + table.len, size) - first }));
-    return range_within(table, INT64_MAX) ? span_vec_push(&t->words, table) : 0;
+    return range_within(table, INT64_MAX) ? range_vec_push(&t->words, table) : 0;
 }
 
-static int look_at_clusters(struct check *c, const struct span_vec *clusters)
+static int look_at_clusters(struct check *c, const struct range_vec *clusters)
 {
     AUTO(piece_vec_release) struct piece_vec pieces = { 0 };
 
@@ -66,7 +66,7 @@ static int look_at_clusters(struct check *c, const struct span_vec *clusters)
     return 0;
 }
 
-static int look_at_words(struct check *c, const struct span_vec *words,
+static int look_at_words(struct check *c, const struct range_vec *words,
                          const struct word_walk *walk)
 {
     AUTO(piece_vec_release) struct piece_vec pieces = { 0 };

@@ -112,7 +112,8 @@ int l1_grow(struct qcow2 *q, uint64_t count)
     TRY(clusters_alloc(q, clusters, &off));
     int rc = l1_write_copy(q, l1, count, off);
     if (rc == 0)
-        rc = clusters_unref(q, (struct qimg_range){ q->header.l1_off, old_len }, RELEASE_KEEP);
+        rc = clusters_unref(q, (struct qimg_range){ q->header.l1_off, old_len }, META_KIND_L1,
+                            RELEASE_KEEP);
     if (rc < 0) {
         clusters_cancel(q, (struct qimg_range){ off, clusters * cs });
         return rc;
@@ -152,7 +153,7 @@ static int table_link(struct qcow2 *q, uint64_t index, uint64_t l2_off, uint64_t
     TRY(overlap_note(q, table, META_KIND_L2));
     TRY(l1_entry_set(q, index, l2_off | QCOW2_COPIED));
     if (old)
-        TRY(clusters_unref(q, (struct qimg_range){ old, table.len }, RELEASE_KEEP));
+        TRY(clusters_unref(q, (struct qimg_range){ old, table.len }, META_KIND_L2, RELEASE_KEEP));
     return 0;
 }
 
@@ -192,14 +193,14 @@ int l2_entry_set(struct qcow2 *q, uint64_t guest_off, struct qcow2_l2_entry entr
 int l2_entry_unref(struct qcow2 *q, struct qcow2_l2_entry entry, enum release how)
 {
     const uint64_t off = entry.word & QCOW2_OFFSET_MASK;
+    struct qimg_range clusters = { off, qcow2_cluster_size(q) };
 
     if (q->geometry.data_file)
         return 0; /* not counted */
-    if (entry.word & QCOW2_COMPRESSED) {
-        const struct qimg_range packed = qcow2_packed_range(entry.word, q->geometry.cluster_bits);
-        return clusters_unref(q, clusters_of(q, packed), how);
-    }
-    if (off == 0 || !is_aligned(off, qcow2_cluster_size(q)))
+    if (entry.word & QCOW2_COMPRESSED)
+        clusters = clusters_of(q, qcow2_packed_range(entry.word, q->geometry.cluster_bits));
+    else if (off == 0 || !is_aligned(off, qcow2_cluster_size(q)))
         return 0;
-    return clusters_unref(q, (struct qimg_range){ off, qcow2_cluster_size(q) }, how);
+    const int rc = clusters_unref(q, clusters, 0, how);
+    return rc == -ENOMEM ? 0 : rc;
 }

@@ -159,9 +159,11 @@ MUST_CHECK int clusters_ref(struct qcow2 *q, struct qimg_range clusters);
 
 enum release { RELEASE_KEEP, RELEASE_PUNCH /* give storage back to the file system */ };
 
-/* One reference less, once the removal of the link (already made in memory) is durable. Only
- * fails with -ENOMEM or the final error: then counts stay too high, a leak. */
-MUST_CHECK int clusters_unref(struct qcow2 *q, struct qimg_range clusters, enum release how);
+/* One reference less, once the removal of the link (already made in memory) is durable. @kinds:
+ * what the clusters may be (0: nothing but guest data). -EIO where they are other metadata, which
+ * would be free then: see overlap_check(). -ENOMEM: counts stay too high, a leak. */
+MUST_CHECK int clusters_unref(struct qcow2 *q, struct qimg_range clusters, unsigned kinds,
+                              enum release how);
 
 /* Does the last allocation (asked for right behind it) read as zeros from @host_off on, because it
  * lies beyond the former end of the file? */
@@ -182,7 +184,8 @@ MUST_CHECK int l2_entry_set(struct qcow2 *q, uint64_t guest_off, struct qcow2_l2
 /* Makes L1 at least @count entries long (new place, header change; old one released). */
 MUST_CHECK int l1_grow(struct qcow2 *q, uint64_t count);
 
-/* Drops one reference to what @entry points at (data, reserved zeros, packed sectors). */
+/* Drops one reference to what @entry points at (data, reserved zeros, packed sectors). Without
+ * memory that is a leak, and no error. */
 MUST_CHECK int l2_entry_unref(struct qcow2 *q, struct qcow2_l2_entry entry, enum release how);
 
 /* --- overlap -------------------------------------------------------------------------------- */

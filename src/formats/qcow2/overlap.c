@@ -188,13 +188,13 @@ static int note_table(struct qcow2 *q, uint64_t off, uint64_t len, enum meta_kin
  * entries, is of no table. */
 static int gather_inactive(struct qcow2 *q)
 {
-    AUTO(span_vec_release) struct span_vec tables = { 0 };
+    AUTO(range_vec_release) struct range_vec tables = { 0 };
 
     for (size_t i = 0; i < q->snapshots.count; i++) {
         const struct qcow2_snapshot *s = &q->snapshots.items[i];
         const struct qimg_range l1 = { s->l1_off, (uint64_t)s->l1_count * QCOW2_L1_ENTRY_BYTES };
         if (l1.len && l1.off <= QCOW2_OFFSET_MASK)
-            TRY(span_vec_push(&tables, clusters_of(q, l1)));
+            TRY(range_vec_push(&tables, clusters_of(q, l1)));
     }
     return pieces_cut(&tables, &q->meta->overlaps.inactive);
 }

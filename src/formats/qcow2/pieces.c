@@ -16,7 +16,7 @@ static int by_off(const void *a, const void *b)
     return compare_u64(x->off, y->off);
 }
 
-static size_t put_edges(const struct span_vec *ranges, struct edge *edges)
+static size_t put_edges(const struct range_vec *ranges, struct edge *edges)
 {
     size_t n = 0;
 
@@ -30,7 +30,7 @@ static size_t put_edges(const struct span_vec *ranges, struct edge *edges)
     return n;
 }
 
-int pieces_cut(const struct span_vec *ranges, struct piece_vec *out)
+int pieces_cut(const struct range_vec *ranges, struct piece_vec *out)
 {
     AUTO_FREE struct edge *edges = calloc(2 * ranges->count + 1, sizeof(*edges));
     uint64_t covers = 0;

@@ -17,10 +17,10 @@ struct piece {
 };
 
 DEFINE_VEC(piece_vec, struct piece)
-DEFINE_VEC(span_vec, struct qimg_range)
+DEFINE_VEC(range_vec, struct qimg_range)
 
 /* Fills @out, empty so far, in order of the file. Every range ends below 2^64. */
-MUST_CHECK int pieces_cut(const struct span_vec *ranges, struct piece_vec *out);
+MUST_CHECK int pieces_cut(const struct range_vec *ranges, struct piece_vec *out);
 
 /* Has any piece bytes of @range? */
 bool pieces_meet(const struct piece_vec *pieces, struct qimg_range range);

@@ -348,7 +348,7 @@ static int growth_adopt(struct qcow2 *q, struct growth *g)
 
     TRY(overlap_note(q, blocks, META_KIND_REFBLOCK));
     TRY(overlap_note(q, table, META_KIND_REFTABLE));
-    TRY(clusters_unref(q, old, RELEASE_KEEP));
+    TRY(clusters_unref(q, old, META_KIND_REFTABLE, RELEASE_KEEP));
     free(m->reftable);
     m->reftable = TAKE(g->table);
     m->reftable_count = g->table_count;

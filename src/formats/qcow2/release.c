@@ -10,7 +10,7 @@
 
 #include "meta_internal.h"
 
-int clusters_unref(struct qcow2 *q, struct qimg_range clusters, enum release how)
+int clusters_unref(struct qcow2 *q, struct qimg_range clusters, unsigned kinds, enum release how)
 {
     struct meta *m = q->meta;
     const unsigned bits = q->header.cluster_bits;
@@ -22,6 +22,7 @@ int clusters_unref(struct qcow2 *q, struct qimg_range clusters, enum release how
     assert(is_aligned(clusters.off | clusters.len, qcow2_cluster_size(q)));
     if (new.count == 0)
         return 0;
+    TRY(overlap_check(q, clusters, kinds));
     if (last && !last->durable && last->punch == new.punch &&
         last->cluster + last->count == new.cluster) {
         last->count += new.count;

@@ -19,16 +19,16 @@
 /* --- overlaps ------------------------------------------------------------------------------- */
 
 /* A range that no table can have is left out. */
-static int add_range(struct span_vec *ranges, struct qimg_range range)
+static int add_range(struct range_vec *ranges, struct qimg_range range)
 {
-    return range_within(range, INT64_MAX) ? span_vec_push(ranges, range) : 0;
+    return range_within(range, INT64_MAX) ? range_vec_push(ranges, range) : 0;
 }
 
-static int cut_ranges(struct span_vec *ranges, int rc, struct piece_vec *out)
+static int cut_ranges(struct range_vec *ranges, int rc, struct piece_vec *out)
 {
     if (rc == 0)
         rc = pieces_cut(ranges, out);
-    span_vec_release(ranges);
+    range_vec_release(ranges);
     return rc;
 }
 
@@ -46,7 +46,7 @@ static struct qimg_range active_l1(const struct check *c)
 
 static int find_l1(const struct check *c, struct piece_vec *out)
 {
-    struct span_vec ranges = { 0 };
+    struct range_vec ranges = { 0 };
     int rc = add_range(&ranges, active_l1(c));
 
     for (size_t i = 0; rc == 0 && i < c->snapshots.count; i++)
@@ -56,7 +56,7 @@ static int find_l1(const struct check *c, struct piece_vec *out)
 
 /* No reference of a table that passes the end of the file was counted: nobody knows what else lies
  * in it. */
-static int add_if_cut(const struct check *c, struct span_vec *ranges, struct qimg_range l1)
+static int add_if_cut(const struct check *c, struct range_vec *ranges, struct qimg_range l1)
 {
     const uint64_t end = c->before.length << c->q->header.cluster_bits;
 
@@ -65,7 +65,7 @@ static int add_if_cut(const struct check *c, struct span_vec *ranges, struct qim
 
 static int find_cut_l1(const struct check *c, struct piece_vec *out)
 {
-    struct span_vec ranges = { 0 };
+    struct range_vec ranges = { 0 };
     int rc = add_if_cut(c, &ranges, active_l1(c));
 
     for (size_t i = 0; rc == 0 && i < c->snapshots.count; i++)
@@ -78,7 +78,7 @@ static int find_counts(const struct check *c, struct piece_vec *out)
 {
     const struct qcow2_header *h = &c->q->header;
     const uint64_t size = qcow2_cluster_size(c->q);
-    struct span_vec ranges = { 0 };
+    struct range_vec ranges = { 0 };
     int rc =
         add_range(&ranges, (struct qimg_range){ h->reftable_off, h->reftable_clusters * size });
 

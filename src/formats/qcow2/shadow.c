@@ -72,6 +72,7 @@ void shadow_end(struct shadow *s)
         (void)!io_truncate(s->q->image.file, s->file_size);
     shadow_counts_release(&s->counts);
     shadow_counts_release(&s->old);
+    piece_vec_release(&s->kept);
     range_vec_release(&s->taken);
     range_vec_release(&s->released);
     range_vec_release(&s->unwritten);
@@ -105,13 +106,14 @@ static int load_old(struct shadow *s)
     TRY(shadow_counts_load(&s->old, s->q));
     s->old.budget = SIZE_MAX; /* what is taken is noted there, and must not be written */
     s->inside = 1;
-    return 0;
+    return shadow_guard_inside(s);
 }
 
 /* The first run of @count clusters in [s->inside, @end) that is free: in the old state, which
  * also keeps (3), and of what was taken so far. Where no such run is in there: -ENOSPC. */
 static int find_inside(struct shadow *s, uint64_t count, uint64_t end, uint64_t *first)
 {
+    const uint64_t cluster = qcow2_cluster_size(s->q);
     uint64_t run = 0, n = s->inside;
 
     for (; run < count; n++) {
@@ -119,7 +121,9 @@ static int find_inside(struct shadow *s, uint64_t count, uint64_t end, uint64_t 
         if (n >= end)
             return -ENOSPC;
         TRY(shadow_counts_get(&s->old, n, &before));
-        run = before == 0 ? run + 1 : 0;
+        const bool free =
+            before == 0 && !pieces_meet(&s->kept, (struct qimg_range){ n * cluster, cluster });
+        run = free ? run + 1 : 0;
     }
     *first = n - count;
     return 0;
@@ -495,6 +499,7 @@ int shadow_commit(struct shadow *s)
     struct io_file *file = s->q->image.file;
 
     TRY(build_refcounts(s));
+    TRY(shadow_guard_released(s));
     TRY(write_buffer(s));
     TRY(cover_taken(s));
     TRY(io_sync(file));

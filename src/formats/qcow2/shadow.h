@@ -14,7 +14,8 @@
  * Invariants:
  *   (1) Before the flip no byte of a cluster is written that the old state counts. New clusters
  *       lie behind everything that is counted and behind the end of the file; only where a device
- *       has no room there (or where told so) in clusters inside that the old state does not count.
+ *       has no room there (or where told so) in clusters inside that the old state does not count
+ *       and has no structure in.
  *   (2) The new counts tell the truth about the new state: the old tables are not counted, so a
  *       crash after the flip leaks nothing, and before it the half-built shadow lies where the old
  *       state counts nothing.
@@ -30,6 +31,7 @@
 #include "admin.h"
 #include "blanks.h"
 #include "checked.h"
+#include "pieces.h"
 #include "qcow2.h"
 
 #define SHADOW_BUDGET (16 * MiB)
@@ -86,9 +88,19 @@ MUST_CHECK int shadow_counts_end(struct shadow_counts *c, uint64_t *out);
 /* Writes the dirty blocks, all of which are placed. */
 MUST_CHECK int shadow_counts_flush(struct shadow_counts *c);
 
-/* --- the shadow ----------------------------------------------------------------------------- */
+/* --- structures (shadow_guard.c) ------------------------------------------------------------ */
 
-DEFINE_VEC(range_vec, struct qimg_range)
+struct shadow;
+
+/* Fills s->kept: where the old state has structures, whatever its counts say. */
+MUST_CHECK int shadow_guard_inside(struct shadow *s);
+
+/* -EBADMSG where the new state would leave a structure of its own uncounted, so that its clusters
+ * would be punched or used again: the old counts were too low, or two structures share a cluster.
+ */
+MUST_CHECK int shadow_guard_released(struct shadow *s);
+
+/* --- the shadow ----------------------------------------------------------------------------- */
 
 enum shadow_where {
     SHADOW_BEHIND, /* (1): behind everything */
@@ -99,6 +111,7 @@ struct shadow {
     struct qcow2 *q;
     struct shadow_counts counts;
     struct shadow_counts old; /* and what was taken inside; loaded when that is first asked for */
+    struct piece_vec kept;    /* with it: structures of the old state, counted or not */
     struct qcow2_header header;
     const uint8_t *sector; /* replaces all of sector 0 behind the header's fields; NULL = kept */
     enum shadow_where where;

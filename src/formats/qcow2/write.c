@@ -346,9 +346,7 @@ static int link_cluster(struct qcow2 *q, const struct write_plan *plan, uint64_t
 
     TRY(view_cluster(q, guest_off, &v));
     TRY(l2_entry_set(q, guest_off, entry_after(q, &v, plan)));
-    if (plan->how == WRITE_ALLOC)
-        (void)!l2_entry_unref(q, v.entry, RELEASE_KEEP); /* no memory: a leak */
-    return 0;
+    return plan->how == WRITE_ALLOC ? l2_entry_unref(q, v.entry, RELEASE_KEEP) : 0;
 }
 
 static int link_packed(struct qcow2 *q, const struct write_plan *plan)

@@ -184,8 +184,7 @@ static int apply(struct qcow2 *q, const struct change *c)
         return 0;
     if (q->geometry.data_file)
         punch_data_file(q, c);
-    (void)!l2_entry_unref(q, c->view.entry, RELEASE_PUNCH); /* no memory: a leak */
-    return 0;
+    return l2_entry_unref(q, c->view.entry, RELEASE_PUNCH);
 }
 
 /* Room for dirty tables: the next call flushes. */

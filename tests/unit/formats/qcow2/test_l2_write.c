@@ -29,7 +29,8 @@ Test(qcow2_l2_write, a_shared_table_is_copied_before_it_is_changed)
     cr_expect_eq(count_at(q, old), 1);
     cr_assert_eq(l2_entry_get(q, 0, &e), 0);
     cr_expect_neq(e.word, 0, "the copy has the other entries");
-    cr_assert_eq(clusters_unref(q, (struct qimg_range){ old, 4096 }, RELEASE_KEEP), 0);
+    cr_assert_eq(clusters_unref(q, (struct qimg_range){ old, 4096 }, META_KIND_L2, RELEASE_KEEP),
+                 0);
     finish_guest(&g, engine);
 }
 

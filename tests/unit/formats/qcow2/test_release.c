@@ -16,7 +16,7 @@ Test(qcow2_release, a_cluster_is_used_again_only_when_its_release_is_durable)
 
     cr_assert_eq(clusters_alloc(q, 1, &off), 0);
     cr_assert_eq(guest_flush(&g), 0);
-    cr_assert_eq(clusters_unref(q, cluster_range(q, off), RELEASE_KEEP), 0);
+    cr_assert_eq(clusters_unref(q, cluster_range(q, off), 0, RELEASE_KEEP), 0);
     cr_expect_eq(count_at(q, off), 0, "as seen by who asks");
     cr_assert_eq(clusters_alloc(q, 1, &other), 0);
     cr_expect_neq(other, off);
@@ -57,7 +57,7 @@ Test(qcow2_release, a_read_under_way_keeps_clusters_from_being_used_again)
     g.image->pins = &pins;
     reading = true;
     cr_assert_eq(clusters_alloc(q, 1, &off), 0);
-    cr_assert_eq(clusters_unref(q, cluster_range(q, off), RELEASE_PUNCH), 0);
+    cr_assert_eq(clusters_unref(q, cluster_range(q, off), 0, RELEASE_PUNCH), 0);
     for (unsigned i = 0; i < 4; i++)
         cr_assert_eq(guest_flush(&g), 0);
     cr_assert_eq(clusters_alloc(q, 1, &other), 0);

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A shadow goes by counts, and the counts of a stranger's image may lie: a structure may stand
+ * where they say that nothing does, or be counted once for two. What the header and the tables name
+ * is therefore looked at apart from them: nothing is built there, and nothing there is given back.
+ */
+#include "cleanup.h"
+#include "shadow.h"
+
+/* What no structure can have is left out. */
+static int add(struct range_vec *spans, uint64_t off, uint64_t len)
+{
+    const struct qimg_range range = { off, len };
+
+    return len && range_within(range, INT64_MAX) ? range_vec_push(spans, range) : 0;
+}
+
+/* What @header names, and the blocks of @counts. */
+static int gather(const struct qcow2 *q, const struct qcow2_header *header,
+                  const struct shadow_counts *counts, struct range_vec *spans)
+{
+    const uint64_t cluster = qcow2_cluster_size(q);
+
+    TRY(add(spans, 0, cluster));
+    TRY(add(spans, header->l1_off, (uint64_t)header->l1_count * QCOW2_L1_ENTRY_BYTES));
+    TRY(add(spans, header->reftable_off, header->reftable_clusters * cluster));
+    for (size_t i = 0; i < counts->count; i++)
+        if (counts->blocks[i].off)
+            TRY(add(spans, counts->blocks[i].off, cluster));
+    /* A new one was allocated, and is counted. */
+    if (header->snapshots_off == q->header.snapshots_off)
+        TRY(add(spans, header->snapshots_off, q->snapshots_len));
+    return 0;
+}
+
+static int gather_bitmaps(const struct qcow2 *q, struct range_vec *spans)
+{
+    const struct qcow2_bitmaps_ext *bitmaps = &q->extensions.bitmaps;
+
+    return q->extensions.has_bitmaps ? add(spans, bitmaps->directory_off, bitmaps->directory_len)
+                                     : 0;
+}
+
+static int gather_tables(const struct qcow2 *q, struct range_vec *spans)
+{
+    uint64_t l2_off;
+
+    for (uint32_t i = 0; i < q->l1_loaded; i++)
+        if (qcow2_l1_decode(q->l1[i], &q->geometry, &l2_off) == QCOW2_L1_TABLE)
+            TRY(add(spans, l2_off, qcow2_cluster_size(q)));
+    for (size_t i = 0; i < q->snapshots.count; i++) {
+        const struct qcow2_snapshot *s = &q->snapshots.items[i];
+        TRY(add(spans, s->l1_off, (uint64_t)s->l1_count * QCOW2_L1_ENTRY_BYTES));
+    }
+    return 0;
+}
+
+int shadow_guard_inside(struct shadow *s)
+{
+    AUTO(range_vec_release) struct range_vec spans = { 0 };
+
+    TRY(gather(s->q, &s->q->header, &s->old, &spans));
+    TRY(gather_bitmaps(s->q, &spans));
+    TRY(gather_tables(s->q, &spans));
+    return pieces_cut(&spans, &s->kept);
+}
+
+int shadow_guard_released(struct shadow *s)
+{
+    AUTO(range_vec_release) struct range_vec spans = { 0 };
+    AUTO(piece_vec_release) struct piece_vec gone = { 0 };
+    uint64_t end; /* what lies behind all that is counted is cut off */
+
+    TRY(shadow_counts_end(&s->counts, &end));
+    TRY(pieces_cut(&s->released, &gone));
+    TRY(gather(s->q, &s->header, &s->counts, &spans));
+    if (!s->sector) /* with the header's extensions the bitmaps stay */
+        TRY(gather_bitmaps(s->q, &spans));
+    for (size_t i = 0; i < spans.count; i++)
+        if (spans.items[i].off >> s->header.cluster_bits >= end ||
+            pieces_meet(&gone, spans.items[i]))
+            return -EBADMSG;
+    return 0;
+}
