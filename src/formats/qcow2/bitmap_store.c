@@ -245,6 +245,16 @@ static int store_all(struct bitmap_edit *edit, const struct bitmap_space *space)
     return 0;
 }
 
+int bitmap_edit_store_one(struct bitmap_edit *edit, size_t i, const struct bitmap_space *space)
+{
+    struct qcow2_bitmap *b = &edit->list.items[i];
+
+    TRY(store_bitmap(edit, space, b));
+    bitmap_bits_free(b->bits);
+    b->bits = NULL;
+    return 0;
+}
+
 int bitmap_edit_drop(const struct bitmap_edit *edit, const struct bitmap_space *space)
 {
     for (size_t i = 0; i < edit->dropped.count; i++)

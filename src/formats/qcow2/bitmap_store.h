@@ -57,6 +57,11 @@ MUST_CHECK int bitmap_edit_load(struct bitmap_edit *edit, size_t i, struct qimg_
 /* Takes an item out of the list; its clusters are dropped. */
 MUST_CHECK int bitmap_edit_remove(struct bitmap_edit *edit, size_t i, struct qimg_error *err);
 
+/* Writes what is new of item @i, whose bits were loaded, into clusters of @space, and drops the
+ * bits from memory: for who changes many. bitmap_edit_store() has the rest to do. */
+MUST_CHECK int bitmap_edit_store_one(struct bitmap_edit *edit, size_t i,
+                                     const struct bitmap_space *space);
+
 /* Writes all that is new into clusters of @space. A failure changes nothing; whoever gives the
  * space takes it back. */
 MUST_CHECK int bitmap_edit_store(struct bitmap_edit *edit, const struct bitmap_space *space,

@@ -296,8 +296,11 @@ static int resize_bitmaps(struct resizing *z)
     if (z->q->bitmaps.count == 0)
         return 0;
     TRY(bitmap_edit_begin(edit, z->q, z->err));
-    for (size_t i = 0; i < edit->list.count; i++)
+    for (size_t i = 0; i < edit->list.count; i++) {
         TRY(resize_bitmap(z, i));
+        TRY(bitmap_edit_store_one(edit, i, &space));
+        TRY(shadow_progress(&z->s));
+    }
     TRY(bitmap_edit_store(edit, &space, z->err));
     TRY(bitmap_edit_drop(edit, &space));
     TRY(bitmap_edit_plan_head(edit, &z->head, z->err));
