@@ -8,8 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READ_BITS     9  /* of the table of parts that were read: 8 KiB */
-#define MET_BY_CHANCE 16 /* so many say nothing yet */
+#include "bits.h"
+
+#define READ_BITS     9          /* of the table of parts that were read: 8 KiB */
+#define STEP_BACK     (64 * MiB) /* of who goes through a hole backwards */
+#define MET_BY_CHANCE 16         /* so many say nothing yet */
 
 void blanks_release(struct blanks *b)
 {
@@ -35,18 +38,29 @@ static bool lies_in(struct qimg_range part, const struct qimg_range *whole)
            part.len <= whole->len - (part.off - whole->off);
 }
 
-bool blanks_have(struct blanks *b, struct io_file *file, struct qimg_range part)
+/* Is there a hole at @off that has all of @part? */
+static bool ask(struct blanks *b, struct io_file *file, uint64_t off, struct qimg_range part)
 {
     struct io_extent at;
+
+    if (io_extents(file, off, &at) < 0 || at.data)
+        return false;
+    b->hole = (struct qimg_range){ at.off, at.len };
+    return lies_in(part, &b->hole);
+}
+
+bool blanks_have(struct blanks *b, struct io_file *file, struct qimg_range part)
+{
+    const uint64_t known = b->hole.len ? b->hole.off : 0;
 
     if (b->met < MET_BY_CHANCE)
         return false;
     if (lies_in(part, &b->hole) || (b->read && lies_in(part, place_of(b, part.off))))
         return true;
-    if (io_extents(file, part.off, &at) < 0 || at.data)
-        return false;
-    b->hole = (struct qimg_range){ at.off, at.len };
-    return lies_in(part, &b->hole);
+    if (part.off < known && known - part.off <= STEP_BACK &&
+        ask(b, file, align_down(part.off, STEP_BACK), part))
+        return true;
+    return ask(b, file, part.off, part);
 }
 
 void blanks_note(struct blanks *b, struct qimg_range part)

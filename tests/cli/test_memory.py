@@ -174,6 +174,58 @@ def test_a_look_ahead_over_nothing_meets_few_tables_at_once(scratch):
     assert "failed" not in result.ok().out and result.peak_kib < 64 * 1024, result.peak_kib
 
 
+def place(path, at, data):
+    with open(path, "r+b") as image:
+        image.seek(at)
+        image.write(data)
+
+
+def full_block_for_all(tool, path):
+    """A refcount table of 8 MiB that names one block, which has no free cluster."""
+    tool("create", "-q", "-f", "qcow2", path, "1M").ok()
+    place(path, 15 * MIB, b"\xff" * 65536)
+    place(path, 16 * MIB, struct.pack(">Q", 15 * MIB) * MIB)
+    place(path, 48, struct.pack(">QI", 16 * MIB, 128))
+
+
+def blocks_in_holes(tool, path):
+    """The same, but all blocks behind the first one lie in a hole of 64 GiB."""
+    tool("create", "-q", "-f", "qcow2", path, "1M").ok()
+    first = header(path, header(path, 48, ">Q"), ">Q")
+    blocks = range(64 * MIB, 64 * MIB + (MIB - 1) * 65536, 65536)
+    place(path, 16 * MIB, struct.pack(f">{MIB}Q", first, *blocks))
+    place(path, 48, struct.pack(">QI", 16 * MIB, 128))
+    place(path, 65 * 1024 * MIB, b"\0")
+
+
+def one_table_for_all(tool, path):
+    """An L1 table of 8 MiB that names one L2 table, which has one entry; all of it counted."""
+    tool("create", "-q", "-f", "qcow2", "-o", "refcount_bits=64", path, "1M").ok()
+    block = header(path, header(path, 48, ">Q"), ">Q")
+    place(path, 12 * MIB + 65528, struct.pack(">Q", 12 * MIB + 65536))
+    place(path, 16 * MIB, struct.pack(">Q", 12 * MIB) * MIB)
+    place(path, block + 192 * 8, struct.pack(">QQ", MIB, MIB))
+    place(path, block + 256 * 8, struct.pack(">128Q", *(1,) * 128))
+    for at, form, value in ((24, ">Q", MIB << 29), (36, ">I", MIB), (40, ">Q", 16 * MIB)):
+        place(path, at, struct.pack(form, value))
+
+
+CHANGING = (("snapshot", "-c", "s"), ("snapshot", "-a", "s"), ("snapshot", "-d", "s"),
+            ("bitmap", "--add", "-g", "1G", "a", "b"), ("resize", "--shrink", "a", "64k"))
+
+
+@pytest.mark.skipif(SANITIZED or EMULATED, reason="they are slower, and take memory of their own")
+@pytest.mark.parametrize("liar", (full_block_for_all, blocks_in_holes, one_table_for_all),
+                         ids=lambda liar: liar.__name__)
+def test_what_is_named_again_and_again_costs_once(scratch, liar):
+    liar(run.qemu_img(scratch), scratch / "a")
+    for command in CHANGING:
+        command = command if "a" in command else (*command, "a")
+        result = run.ours(scratch)(*command, measure=True)
+        assert result.cpu_seconds < 3 and result.peak_kib < 64 * 1024, f"{result}{result.peak_kib}"
+        assert result.code == 0 or liar is not one_table_for_all, f"{result}{result.err}"
+
+
 # --- every command in 256 MiB --------------------------------------------------------------------
 
 EVERYTHING = (

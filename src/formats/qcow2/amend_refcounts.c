@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "amend.h"
+#include "cleanup.h"
 
 struct conversion {
     struct shadow *s;
@@ -47,13 +48,16 @@ static int convert_block(struct conversion *c, uint64_t index)
 
 static int convert(struct conversion *c)
 {
+    AUTO(blanks_release) struct blanks blanks = { 0 };
     struct shadow_counts *old = &c->s->counts;
     const struct amend_request *r = c->request;
 
     for (size_t i = 0; i < old->count; i++) {
+        bool none;
         if (r->progress && r->progress(r->user, i, old->count))
             return -ECANCELED;
-        if (old->blocks[i].off)
+        TRY(shadow_counts_none_in(old, i, &blanks, &none));
+        if (!none)
             TRY(convert_block(c, i));
     }
     return 0;

@@ -17,6 +17,8 @@
 #include "cleanup.h"
 #include "meta_internal.h"
 
+#define FULL_BITS 6 /* of the table of blocks that are known to be full */
+
 /* --- one count ------------------------------------------------------------------------------ */
 
 /* Offset of the refcount block for @cluster, or 0. */
@@ -146,19 +148,26 @@ static uint64_t find_in_page(const uint8_t *page, unsigned order, uint64_t from,
     return from;
 }
 
+/* A block that one table entry after the other names is looked at once, if all of it is taken. */
+static uint64_t *full_slot(uint64_t *full, uint64_t block)
+{
+    return &full[block * UINT64_C(0x9e3779b97f4a7c15) >> (64 - FULL_BITS)];
+}
+
 int refcount_find(struct qcow2 *q, uint64_t from, uint64_t end, bool used, uint64_t *out)
 {
-    const uint64_t per_block = UINT64_C(1) << q->meta->block_bits;
+    const uint64_t per_block = UINT64_C(1) << q->meta->block_bits, begin = from;
     const uint64_t per_page = UINT64_C(1) << page_count_bits(q);
+    uint64_t full[1 << FULL_BITS] = { 0 };
 
     while (from < end) {
-        if (block_of(q, from) == 0) {
-            if (!used)
-                break;
-            if (from >> q->meta->block_bits >= q->meta->reftable_count)
-                from = end;
-            else
-                from = min_u64(align_down(from, per_block) + per_block, end);
+        const uint64_t block = block_of(q, from), in_block = from & (per_block - 1);
+        const bool known = in_block == 0 && *full_slot(full, block) == block;
+        if (block == 0 && !used)
+            break;
+        if (block == 0 || known) {
+            const bool past_table = from >> q->meta->block_bits >= q->meta->reftable_count;
+            from = past_table ? end : min_u64(from - in_block + per_block, end);
             continue;
         }
         const uint64_t base = align_down(from, per_page);
@@ -169,6 +178,8 @@ int refcount_find(struct qcow2 *q, uint64_t from, uint64_t end, bool used, uint6
         from = base + find_in_page(page, q->header.refcount_order, from - base, stop, used);
         if (from - base < stop)
             break;
+        if (!used && (from & (per_block - 1)) == 0 && from - begin >= per_block)
+            *full_slot(full, block) = block;
     }
     *out = from;
     return 0;

@@ -82,6 +82,10 @@ struct shadow_delta {
 MUST_CHECK int shadow_counts_add(struct shadow_counts *c, uint64_t first, uint64_t n,
                                  struct shadow_delta delta, uint64_t *zeroed);
 
+/* Is nothing counted in block @i? @blanks: what was learned of the old state's other blocks. */
+MUST_CHECK int shadow_counts_none_in(struct shadow_counts *c, size_t i, struct blanks *blanks,
+                                     bool *none);
+
 /* One past the last cluster that is counted. */
 MUST_CHECK int shadow_counts_end(struct shadow_counts *c, uint64_t *out);
 

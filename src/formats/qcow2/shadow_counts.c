@@ -228,22 +228,52 @@ int shadow_counts_add(struct shadow_counts *c, uint64_t first, uint64_t n,
     return 0;
 }
 
+int shadow_counts_none_in(struct shadow_counts *c, size_t i, struct blanks *blanks, bool *none)
+{
+    struct shadow_block *b = &c->blocks[i];
+    const struct qimg_range place = { b->off, block_bytes(c) };
+
+    *none = b->off == 0;
+    if (!b->bytes && !b->placed && !*none)
+        *none = blanks_have(blanks, c->file, place);
+    if (!b->bytes && *none)
+        return 0;
+    TRY(block_of(c, (uint64_t)i << c->block_bits, &b));
+    assert(b); /* i < c->count */
+    *none = bytes_are_zero(b->bytes, block_bytes(c));
+    if (*none && !b->changed)
+        blanks_note(blanks, place);
+    return 0;
+}
+
+/* The block behind the last one in which anything is counted. */
+static int last_block(struct shadow_counts *c, size_t *end)
+{
+    AUTO(blanks_release) struct blanks blanks = { 0 };
+    bool none = true;
+
+    for (*end = c->count; *end > 0; --*end) {
+        TRY(shadow_counts_none_in(c, *end - 1, &blanks, &none));
+        if (!none)
+            break;
+    }
+    return 0;
+}
+
 int shadow_counts_end(struct shadow_counts *c, uint64_t *out)
 {
+    uint64_t index = UINT64_C(1) << c->block_bits;
+    struct shadow_block *b;
+    size_t end;
+
     *out = 0;
-    for (size_t i = c->count; i > 0; i--) {
-        struct shadow_block *b;
-        if (!c->blocks[i - 1].off && !c->blocks[i - 1].bytes)
-            continue;
-        TRY(block_of(c, (uint64_t)(i - 1) << c->block_bits, &b));
-        assert(b); /* i <= c->count */
-        if (bytes_are_zero(b->bytes, block_bytes(c)))
-            continue;
-        uint64_t index = UINT64_C(1) << c->block_bits;
-        while (qcow2_refcount_get(b->bytes, c->order, index - 1) == 0)
-            index--;
-        *out = ((uint64_t)(i - 1) << c->block_bits) + index;
+    TRY(last_block(c, &end));
+    if (end == 0)
         return 0;
-    }
+    TRY(block_of(c, (uint64_t)(end - 1) << c->block_bits, &b));
+    assert(b);
+    while (qcow2_refcount_get(b->bytes, c->order, index - 1) == 0)
+        index--;
+    *out = ((uint64_t)(end - 1) << c->block_bits) + index;
     return 0;
 }
