@@ -3,6 +3,7 @@
 import pytest
 
 from pylib import images, run, verbs
+from pylib.qcow2_break import set_bit
 
 A = "a.qcow2"
 # With snapshots of one state and then writes, counts go to 3 and more; widths 1 and 2 are too
@@ -171,3 +172,15 @@ def test_an_image_does_not_grow_with_every_snapshot(twin, as_qemu_img):
         mine("snapshot", "-a", "s", A).ok()
         mine("snapshot", "-d", "s", A).ok()
     assert (twin.ours / A).stat().st_size <= size + 65536
+
+
+@pytest.mark.parametrize("verb", ("-c new", "-a one", "-d one"))
+def test_of_a_dirty_image_that_is_repaired_first(twin, verb):
+    twin.img("create", "-q", "-f", "qcow2", "a", "1M")
+    twin.io("a", "write -q -P 7 0 1M", options=("-f", "qcow2"))
+    twin.img("snapshot", "-c", "one", "a")
+    twin.io("a", "write -q -P 8 0 100k", options=("-f", "qcow2"))
+    set_bit(twin.theirs / "a", 0)
+    twin.write("snapshot", *verb.split(), "a").ok()
+    twin.same_guest("a")
+    twin.read("check", "a").ok()

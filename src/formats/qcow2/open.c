@@ -40,6 +40,7 @@ static void release_loaded(struct qcow2 *q)
     free(TAKE(q->image.data_file_name));
     free(TAKE(q->unknown_header));
     free(TAKE(q->l1));
+    q->l1_loaded = 0;
     q->image.fingerprint = NULL;
     qcow2_extensions_release(&q->extensions);
     qcow2_snapshots_release(&q->snapshots);

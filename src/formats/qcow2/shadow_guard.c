@@ -6,6 +6,7 @@
  */
 #include "cleanup.h"
 #include "shadow.h"
+#include "tree.h"
 
 /* What no structure can have is left out. */
 static int add(struct range_vec *spans, uint64_t off, uint64_t len)
@@ -41,12 +42,14 @@ static int gather_bitmaps(const struct qcow2 *q, struct range_vec *spans)
                                      : 0;
 }
 
-static int gather_tables(const struct qcow2 *q, struct range_vec *spans)
+static int gather_tables(struct qcow2 *q, struct range_vec *spans)
 {
+    AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
     uint64_t l2_off;
 
-    for (uint32_t i = 0; i < q->l1_loaded; i++)
-        if (qcow2_l1_decode(q->l1[i], &q->geometry, &l2_off) == QCOW2_L1_TABLE)
+    TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &l1));
+    for (uint64_t i = 0; i < l1.count; i++)
+        if (qcow2_l1_decode(l1.words[i], &q->geometry, &l2_off) == QCOW2_L1_TABLE)
             TRY(add(spans, l2_off, qcow2_cluster_size(q)));
     for (size_t i = 0; i < q->snapshots.count; i++) {
         const struct qcow2_snapshot *s = &q->snapshots.items[i];
