@@ -102,3 +102,12 @@ def test_a_snapshot_table_in_the_header_is_not_given_back(whole, scratch):
     for verb in ("create", "apply", "delete"):
         assert run.ours(scratch)(*VERBS[verb]).code == 1
     assert (scratch / "a").read_bytes() == parts.data
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_entry_that_cannot_be_is_said_with_what_mends_it(whole, scratch, verb):
+    parts = Parts(bytearray(whole))
+    parts.put(">Q", parts.reftable + 8, 1 << 40)  # a refcount block far behind the end
+    (scratch / "a").write_bytes(parts.data)
+    run.ours(scratch)(*VERBS[verb]).failed("Input/output error", "check -r all")
+    assert (scratch / "a").read_bytes() == parts.data

@@ -158,7 +158,7 @@ static int expand_table(struct versioning *v, struct tree_edit *e)
             continue;
         const struct qcow2_cluster c = qcow2_l2_decode(entry, 0, &v->q->geometry);
         if (c.kind != QCOW2_KIND_ZERO)
-            return -EIO;
+            return -EUCLEAN;
         TRY(expand_entry(v, &c, &entry));
         tree_edit_put(e, i, entry);
     }

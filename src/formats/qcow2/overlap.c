@@ -43,11 +43,10 @@ static uint64_t secret(void)
 /* The slot of @group, or the free one where it would be. */
 static struct overlap_group *slot_of(const struct overlap_map *map, uint64_t number)
 {
-    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
     const size_t last = ((size_t)1 << map->slot_bits) - 1;
-    uint64_t mixed = (number ^ map->secret) * odd;
+    uint64_t mixed = (number ^ map->secret) * HASH_FACTOR;
 
-    mixed = (mixed ^ mixed >> 32) * odd;
+    mixed = (mixed ^ mixed >> 32) * HASH_FACTOR;
     size_t at = (size_t)(mixed >> (64 - map->slot_bits));
     while (map->slots[at].number != 0 && map->slots[at].number != number)
         at = (at + 1) & last;

@@ -516,6 +516,13 @@ static int explain(int rc, const char *what, struct qimg_error *err)
                         what ? what : "", what ? ": " : "");
         return qimg_hint(err, "Repair the image with 'check -r all' first.");
     }
+    if (rc == -EUCLEAN) {
+        rc = explain(-EIO, what, err);
+        (void)qimg_hint(err,
+                        "An entry of its tables names a place where nothing can be: 'check' says "
+                        "which, 'check -r all' mends what can be.");
+        return rc;
+    }
     return what ? qimg_fail_errno(err, -rc, "%s", what) : qimg_fail(err, -rc, "%s", strerror(-rc));
 }
 

@@ -58,6 +58,7 @@ struct shadow_counts {
     void *user;
 };
 
+/* -EUCLEAN: the refcount table names a block that cannot be. */
 MUST_CHECK int shadow_counts_load(struct shadow_counts *c, const struct qcow2 *q);
 /* An empty structure of another width. */
 void shadow_counts_init(struct shadow_counts *c, const struct qcow2 *q, unsigned order);
@@ -184,7 +185,8 @@ void shadow_leave_gap(struct shadow *s, uint64_t clusters);
 
 /* The end of a verb: releases the shadow, brings the image in memory up to date where it flipped,
  * and says what went wrong where @err does not yet: "@what: strerror", or that alone where @what is
- * NULL. A small shadow is gathered then. @err was cleared when the verb began. */
+ * NULL. -EUCLEAN (an entry that cannot be) is said as -EIO, with advice. A small shadow is gathered
+ * then. @err was cleared when the verb began. */
 MUST_CHECK int shadow_finish(struct shadow *s, int rc, const char *what, struct qimg_error *err);
 
 /* Moves tables that lie at or behind @floor into free clusters before it, by a shadow of their own,

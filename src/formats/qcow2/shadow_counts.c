@@ -65,7 +65,7 @@ static int take_entry(struct shadow_counts *c, const struct qcow2 *q, uint64_t i
     if (off == 0)
         return 0;
     if (!is_aligned(off, qcow2_cluster_size(q)) || off >= q->geometry.file_size)
-        return -EIO;
+        return -EUCLEAN;
     TRY(reach(c, index + 1));
     c->blocks[index].off = off;
     return 0;

@@ -88,7 +88,7 @@ int tree_l2_of(const struct qcow2 *q, uint64_t word, uint64_t *l2_off)
     case QCOW2_L1_PAST_END:
         break;
     }
-    return -EIO;
+    return -EUCLEAN;
 }
 
 int tree_l2_read(struct shadow *s, uint64_t l2_off, uint8_t *l2)
@@ -134,14 +134,14 @@ int tree_entry_range(const struct qcow2 *q, struct qcow2_l2_entry e, struct qimg
     *out = (struct qimg_range){ 0, 0 };
     if (e.word & QCOW2_COMPRESSED) {
         if (q->geometry.data_file)
-            return -EIO;
+            return -EUCLEAN;
         *out = qcow2_packed_range(e.word, q->geometry.cluster_bits);
         return 0;
     }
     if (off == 0 || q->geometry.data_file)
         return 0;
     if (!is_aligned(off, qcow2_cluster_size(q)))
-        return -EIO;
+        return -EUCLEAN;
     *out = (struct qimg_range){ off, qcow2_cluster_size(q) };
     return 0;
 }

@@ -32,7 +32,8 @@ MUST_CHECK int tree_l1_put(struct shadow *s, const uint64_t *words, uint64_t cou
 /* Makes @words the active L1 table, and drops the old one. */
 MUST_CHECK int tree_l1_replace(struct shadow *s, const uint64_t *words, uint64_t count);
 
-/* The L2 table of an L1 word: 1 and its offset, 0 where there is none, -EIO where it cannot be. */
+/* The L2 table of an L1 word: 1 and its offset, 0 where there is none, -EUCLEAN where it
+ * cannot be. */
 MUST_CHECK int tree_l2_of(const struct qcow2 *q, uint64_t word, uint64_t *l2_off);
 
 /* Reads one: a cluster. Returns 0, with nothing in @l2, where it is known to be all zeros, else 1.
@@ -48,7 +49,7 @@ struct tree_part tree_all(const struct qcow2 *q);
 
 struct qcow2_l2_entry tree_entry_get(const struct qcow2 *q, const uint8_t *l2, uint64_t index);
 
-/* Bytes of the image file that an entry refers to; len 0 where none. -EIO: it cannot be. */
+/* Bytes of the image file that an entry refers to; len 0 where none. -EUCLEAN: it cannot be. */
 MUST_CHECK int tree_entry_range(const struct qcow2 *q, struct qcow2_l2_entry e,
                                 struct qimg_range *out);
 
@@ -69,7 +70,7 @@ struct tree_table {
 typedef int (*tree_visit_fn)(struct shadow *s, struct tree_table *table);
 
 /* Visits each table that @words link once, in order of the first links. Returns whether words
- * changed; -EIO where one is wrong, -ECANCELED, or what a visitor failed with. */
+ * changed; -EUCLEAN where one is wrong, -ECANCELED, or what a visitor failed with. */
 MUST_CHECK int tree_each_table(struct shadow *s, uint64_t *words, uint64_t count,
                                tree_visit_fn visit);
 

@@ -112,7 +112,7 @@ Test(qcow2_shadow_counts, a_table_entry_that_cannot_be_is_refused)
         q->geometry.file_size = sizeof(bytes);
         q->header.reftable_clusters = 1;
         store_be64(file->bytes + 8, bad[i]);
-        cr_expect_eq(shadow_counts_load(&c, q), -EIO, "%lx", (unsigned long)bad[i]);
+        cr_expect_eq(shadow_counts_load(&c, q), -EUCLEAN, "%lx", (unsigned long)bad[i]);
         shadow_counts_release(&c);
     }
     io_file_close(&file->base);

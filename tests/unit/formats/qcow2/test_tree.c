@@ -29,7 +29,7 @@ Test(qcow2_tree, entries_refer_to_whole_clusters_packed_ones_to_all_their_sector
         { QCOW2_ZERO, 0, 0, 0 },
         { QCOW2_COPIED | 0x5000, 0x5000, 4096, 0 },
         { 0x5000 | QCOW2_ZERO, 0x5000, 4096, 0 },
-        { 0x5200, 0, 0, -EIO },
+        { 0x5200, 0, 0, -EUCLEAN },
         /* 4 bits of sectors from bit 58 on; the first sector is not counted */
         { QCOW2_COMPRESSED | UINT64_C(3) << 58 | 0x7f10, 0x7f10, 3 * 512 + 0xf0, 0 },
         { QCOW2_COMPRESSED | UINT64_C(0) << 58 | 0xfff00, 0xfff00, 0x100, 0 },
@@ -53,7 +53,7 @@ Test(qcow2_tree, a_packed_cluster_in_a_data_file_cannot_be)
 
     q.geometry.data_file = true;
     cr_expect_eq(tree_entry_range(&q, (struct qcow2_l2_entry){ QCOW2_COMPRESSED, 0 }, &range),
-                 -EIO);
+                 -EUCLEAN);
     cr_expect_eq(tree_entry_range(&q, (struct qcow2_l2_entry){ QCOW2_COPIED, 0 }, &range), 0);
     cr_expect_eq(range.len, 0, "data is not in the image file");
 }
@@ -67,8 +67,8 @@ Test(qcow2_tree, l1_words_that_cannot_be_are_refused)
     cr_expect_eq(tree_l2_of(&q, QCOW2_COPIED, &off), 0, "COPIED alone is no table");
     cr_expect_eq(tree_l2_of(&q, 0x3000 | QCOW2_COPIED, &off), 1);
     cr_expect_eq(off, 0x3000);
-    cr_expect_eq(tree_l2_of(&q, 0x3200, &off), -EIO);
-    cr_expect_eq(tree_l2_of(&q, 1 << 20, &off), -EIO, "begins at the end of the file");
+    cr_expect_eq(tree_l2_of(&q, 0x3200, &off), -EUCLEAN);
+    cr_expect_eq(tree_l2_of(&q, 1 << 20, &off), -EUCLEAN, "begins at the end of the file");
 }
 
 Test(qcow2_tree, copied_goes_from_every_entry_and_bitmaps_of_subclusters_stay)
