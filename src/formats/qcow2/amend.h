@@ -18,8 +18,8 @@ MUST_CHECK int qcow2_amend_downgrade(struct qcow2 *q, const struct amend_request
                                      struct qimg_error *err);
 
 /* Can it be brought to version 2, once it has @refcount_bits and @size? */
-MUST_CHECK int qcow2_amend_check_downgrade(struct qcow2 *q, unsigned refcount_bits,
-                                           uint64_t size, struct qimg_error *err);
+MUST_CHECK int qcow2_amend_check_downgrade(struct qcow2 *q, unsigned refcount_bits, uint64_t size,
+                                           struct qimg_error *err);
 
 /* amend_refcounts.c: counts of another width. */
 MUST_CHECK int qcow2_amend_refcounts(struct qcow2 *q, unsigned order,
