@@ -113,6 +113,7 @@ static int open_raw(struct convert_target *target, struct qimg_error *err)
 
     TRY(take_file(target, &target->main, err));
     struct io_file *file = target->file = target->main.file;
+    file->pads_end = true; /* complete_raw() gives it its length */
     const int rc = io_stat(file, &st);
     if (rc < 0)
         return qimg_fail_errno(err, -rc, "unable to get output image length");

@@ -29,7 +29,7 @@ void blanks_forget(struct blanks *b)
 
 static struct qimg_range *place_of(const struct blanks *b, uint64_t off)
 {
-    return &b->read[off * UINT64_C(0x9e3779b97f4a7c15) >> (64 - READ_BITS)];
+    return &b->read[off * HASH_FACTOR >> (64 - READ_BITS)];
 }
 
 static bool lies_in(struct qimg_range part, const struct qimg_range *whole)

@@ -5,8 +5,8 @@
  * (1) an unaligned write reads the blocks at its edges, and holds file->edges from that reading
  *     to its own writing: two writers of parts of one block do not undo each other.
  * (2) such a write must not make the file longer than asked: where its last block ran past the
- *     end, the file is cut back, unless somebody wrote behind it in the meantime. So nobody may
- *     be writing behind a file's unaligned end while that end is written.
+ *     end, the file is cut back. That would cut off what another thread appends meanwhile: whose
+ *     file grows by several writes at a time sets pads_end, and gives it its length at the end.
  */
 #include "bits.h"
 #include "cleanup.h"
@@ -174,7 +174,7 @@ static int write_part(struct io_file *file, uint64_t off, const uint8_t *buf, si
     const uint64_t align = file->request_align;
     const uint64_t start = align_down(off, align);
     const uint64_t end = align_up(off + len, align);
-    const bool cut_back = end != off + len && !file->is_device;
+    const bool cut_back = end != off + len && !file->is_device && !file->pads_end;
     struct io_stat before = { 0 }, after = { 0 };
 
     if (start != off)

@@ -89,6 +89,8 @@ struct io_file {
     bool is_device;
     bool created; /* io_open_options.create made this file just now */
     struct io_open_options options;
+    bool pads_end; /* set by who opened it: a write may leave zeros behind what it was asked to
+                      write, up to the end of a block (exact.c) */
     atomic_int sync_error;  /* the first failure of a sync, final for this file */
     uint8_t *held_head;     /* its first IO_HEAD_BYTES, not on disk yet; NULL = none is held */
     pthread_mutex_t edges;  /* one write of a part of a block at a time (exact.c) */

@@ -86,3 +86,15 @@ def test_zlib_serves_where_isa_l_is_not_installed(image):
         assert (image / f"{name}.raw").read_bytes() == (image / "real").read_bytes()
         run.qemu_img(image)("compare", name, "real").ok()
     assert (image / "with").read_bytes() != (image / "without").read_bytes()
+
+
+@pytest.mark.parametrize("engine", ("io_uring", "threads"))
+def test_direct_writes_of_packed_clusters_cut_nothing_off(qimg, scratch, engine):
+    """Packed clusters end anywhere, while whole ones are written behind them."""
+    images.real_data(scratch / "real")
+    command = ("convert", "-q", "-c", "-f", "raw", "-O", "qcow2")
+    qimg(*command, "real", "cached").ok()
+    for _ in range(10):
+        qimg(*command, "-t", "none", f"--engine={engine}", "real", "direct").ok()
+        qimg("compare", "-q", "-f", "raw", "-F", "qcow2", "real", "direct").ok()
+    assert (scratch / "direct").read_bytes() == (scratch / "cached").read_bytes()

@@ -355,6 +355,8 @@ static int qcow2_open(struct io_file *file, const struct image_open_options *opt
     image->ops = &qcow2_ops;
     image->file = file;
     q->writable = options->writable;
+    file->pads_end =
+        file->pads_end || options->writable; /* what lies behind clusters is nobody's */
     q->info_only = options->info_only;
     q->checking = options->check;
     q->may_be_holes = -1;

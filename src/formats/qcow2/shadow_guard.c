@@ -4,6 +4,8 @@
  * where they say that nothing does, or be counted once for two. What the header and the tables name
  * is therefore looked at apart from them: nothing is built there, and nothing there is given back.
  */
+#include <stdlib.h>
+
 #include "cleanup.h"
 #include "shadow.h"
 #include "tree.h"
@@ -42,15 +44,37 @@ static int gather_bitmaps(const struct qcow2 *q, struct range_vec *spans)
                                      : 0;
 }
 
-static int gather_tables(struct qcow2 *q, struct range_vec *spans)
+static int by_off(const void *a, const void *b)
+{
+    return compare_u64(*(const uint64_t *)a, *(const uint64_t *)b);
+}
+
+/* L2 tables, those that follow each other as one: an L1 table may link millions, or one as often.
+ */
+static int gather_l2(const struct qcow2 *q, struct tree_l1 *l1, struct range_vec *spans)
+{
+    const uint64_t cluster = qcow2_cluster_size(q);
+    uint64_t *offs = l1->words, count = 0, first = 0;
+
+    for (uint64_t i = 0; i < l1->count; i++)
+        if (qcow2_l1_decode(l1->words[i], &q->geometry, &offs[count]) == QCOW2_L1_TABLE)
+            count++;
+    qsort(offs, count, sizeof(*offs), by_off);
+    for (uint64_t i = 1; i <= count; i++) {
+        if (i < count && offs[i] <= offs[i - 1] + cluster)
+            continue;
+        TRY(add(spans, offs[first], offs[i - 1] + cluster - offs[first]));
+        first = i;
+    }
+    return 0;
+}
+
+static int gather_tables(const struct qcow2 *q, struct range_vec *spans)
 {
     AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
-    uint64_t l2_off;
 
     TRY(tree_l1_load(q, q->header.l1_off, q->header.l1_count, &l1));
-    for (uint64_t i = 0; i < l1.count; i++)
-        if (qcow2_l1_decode(l1.words[i], &q->geometry, &l2_off) == QCOW2_L1_TABLE)
-            TRY(add(spans, l2_off, qcow2_cluster_size(q)));
+    TRY(gather_l2(q, &l1, spans));
     for (size_t i = 0; i < q->snapshots.count; i++) {
         const struct qcow2_snapshot *s = &q->snapshots.items[i];
         TRY(add(spans, s->l1_off, (uint64_t)s->l1_count * QCOW2_L1_ENTRY_BYTES));

@@ -20,9 +20,7 @@ DEFINE_VEC(repeat_vec, struct repeat)
 
 static int by_off(const void *a, const void *b)
 {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
+    return compare_u64(*(const uint64_t *)a, *(const uint64_t *)b);
 }
 
 static int note_repeats(const uint64_t *offs, uint64_t count, struct repeat_vec *out)

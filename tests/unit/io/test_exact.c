@@ -123,6 +123,37 @@ Test(exact, two_writers_of_parts_of_one_block_do_not_undo_each_other)
     }
 }
 
+static void *append_block(void *file)
+{
+    return io_write_exact(file, 8192, model, 4096) == 0 ? NULL : file;
+}
+
+/* Nobody cuts the file back to an end of his own, and the block of the other off with it. */
+Test(exact, what_grows_by_several_writes_keeps_them_all)
+{
+    fill_pattern(model, 4096, 5);
+    for (struct rig rig = { 0 }; rig_next(&rig);) {
+        struct io_file *file = rig_create(&rig, "a");
+        pthread_t other;
+        void *failed = NULL;
+
+        file->pads_end = true;
+        for (unsigned i = 0; i < 100; i++) {
+            cr_assert_eq(io_truncate(file, 0), 0);
+            cr_assert_eq(io_write_exact(file, 5, "x", 1), 0);
+            cr_assert_eq(size_of(file), file->request_align > 1 ? file->request_align : 6);
+            cr_assert_eq(pthread_create(&other, NULL, append_block, file), 0);
+            cr_expect_eq(io_write_exact(file, 5000, "y", 1), 0);
+            pthread_join(other, &failed);
+            cr_expect_null(failed);
+            cr_assert_eq(size_of(file), 12288, "%s: round %u", rig.c->name, i);
+            cr_assert_eq(io_read_exact(file, 8192, seen, 4096, NULL), 0);
+            cr_assert_eq(memcmp(seen, model, 4096), 0, "%s: round %u", rig.c->name, i);
+        }
+        io_file_close(file);
+    }
+}
+
 /* Bytes of the file as somebody else sees them. */
 static void expect_outside(const struct rig *rig, size_t begin, size_t end, uint8_t want)
 {
