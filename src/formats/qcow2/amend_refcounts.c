@@ -14,11 +14,6 @@ struct conversion {
     struct qimg_error *err;
 };
 
-static int place_block(void *user, uint64_t *host_off)
-{
-    return shadow_alloc(user, 1, host_off);
-}
-
 static int too_narrow(const struct conversion *c, uint64_t cluster, uint64_t count)
 {
     return qimg_fail(c->err, EINVAL,
@@ -90,7 +85,7 @@ int qcow2_amend_refcounts(struct qcow2 *q, unsigned order, const struct amend_re
     int rc = shadow_begin(&s, q, SHADOW_BEHIND);
 
     shadow_counts_init(&c.new, q, order);
-    c.new.place = place_block;
+    c.new.place = shadow_place_block;
     c.new.user = &s;
     if (rc == 0)
         rc = convert(&c);

@@ -21,11 +21,30 @@ static uint64_t to_clusters(const struct shadow *s, uint64_t bytes)
     return div_up(bytes, qcow2_cluster_size(s->q));
 }
 
+/* Adds a run to a list of runs, joining it with the last one. */
+static int note_run(struct range_vec *v, struct qimg_range run)
+{
+    struct qimg_range *last = v->count ? &v->items[v->count - 1] : NULL;
+
+    if (last && range_end(*last) == run.off) {
+        last->len += run.len;
+        return 0;
+    }
+    return range_vec_push(v, run);
+}
+
 /* --- life ----------------------------------------------------------------------------------- */
 
-static int place_block(void *user, uint64_t *host_off)
+int shadow_place_block(void *user, uint64_t old_off, uint64_t *host_off)
 {
-    return shadow_alloc(user, 1, host_off);
+    struct shadow *s = user;
+    const struct qimg_range old = { old_off, qcow2_cluster_size(s->q) };
+
+    if (old_off)
+        TRY(note_run(&s->left, old));
+    TRY(shadow_alloc(s, 1, host_off));
+    s->grown = s->grown || *host_off >= s->file_size;
+    return 0;
 }
 
 static int find_start(struct shadow *s)
@@ -55,7 +74,7 @@ int shadow_begin(struct shadow *s, struct qcow2 *q, enum shadow_where where)
     if (!s->buffer)
         return -ENOMEM;
     TRY(shadow_counts_load(&s->counts, q));
-    s->counts.place = place_block;
+    s->counts.place = shadow_place_block;
     s->counts.user = s;
     return find_start(s);
 }
@@ -74,6 +93,7 @@ void shadow_end(struct shadow *s)
     shadow_counts_release(&s->old);
     piece_vec_release(&s->kept);
     range_vec_release(&s->taken);
+    range_vec_release(&s->left);
     range_vec_release(&s->released);
     range_vec_release(&s->unwritten);
     blanks_release(&s->blanks);
@@ -109,16 +129,17 @@ static int load_old(struct shadow *s)
     return shadow_guard_inside(s);
 }
 
-/* The first run of @count clusters in [s->inside, @end) that is free: in the old state, which
- * also keeps (3), and of what was taken so far. Where no such run is in there: -ENOSPC. */
-static int find_inside(struct shadow *s, uint64_t count, uint64_t end, uint64_t *first)
+/* The first run of @count clusters from s->inside on that is free: in the old state, which also
+ * keeps (3), and of what was taken so far. -ENOSPC: no such run before the end of what is counted;
+ * behind it nothing would be gained, and a structure that lies there may reach any offset. */
+static int find_inside(struct shadow *s, uint64_t count, uint64_t *first)
 {
     const uint64_t cluster = qcow2_cluster_size(s->q);
     uint64_t run = 0, n = s->inside;
 
     for (; run < count; n++) {
         uint64_t before;
-        if (n >= end)
+        if (n >= s->counted_end)
             return -ENOSPC;
         TRY(shadow_counts_get(&s->old, n, &before));
         const bool free =
@@ -129,10 +150,10 @@ static int find_inside(struct shadow *s, uint64_t count, uint64_t end, uint64_t 
     return 0;
 }
 
-static int take_inside(struct shadow *s, uint64_t count, uint64_t end, uint64_t *first)
+static int take_inside(struct shadow *s, uint64_t count, uint64_t *first)
 {
     TRY(load_old(s));
-    TRY(find_inside(s, count, end, first));
+    TRY(find_inside(s, count, first));
     for (uint64_t n = *first; n < *first + count; n++)
         TRY(shadow_counts_set(&s->old, n, 1));
     if (count == 1) /* no smaller hole was passed */
@@ -144,23 +165,11 @@ static int take_inside(struct shadow *s, uint64_t count, uint64_t end, uint64_t 
 static int take(struct shadow *s, uint64_t count, uint64_t *first)
 {
     if (s->where == SHADOW_INSIDE)
-        return take_inside(s, count, s->device_end, first);
+        return take_inside(s, count, first);
     *first = s->next;
     if (count <= s->device_end && s->next <= s->device_end - count)
         return 0;
-    return s->q->image.file->is_device ? take_inside(s, count, s->counted_end, first) : -EFBIG;
-}
-
-/* Adds a run to a list of runs, joining it with the last one. */
-static int note_run(struct range_vec *v, struct qimg_range run)
-{
-    struct qimg_range *last = v->count ? &v->items[v->count - 1] : NULL;
-
-    if (last && range_end(*last) == run.off) {
-        last->len += run.len;
-        return 0;
-    }
-    return range_vec_push(v, run);
+    return s->q->image.file->is_device ? take_inside(s, count, first) : -EFBIG;
 }
 
 int shadow_alloc(struct shadow *s, uint64_t count, uint64_t *host_off)
@@ -183,13 +192,14 @@ int shadow_alloc_zeros(struct shadow *s, uint64_t count, uint64_t *host_off)
                     (struct qimg_range){ *host_off, count << s->q->header.cluster_bits });
 }
 
-/* Counts what was allocated since it was last called. */
+/* Counts what was allocated since it was last called, and meanwhile: a block that has to leave
+ * memory is given a cluster. That must not lengthen the run that is being counted. */
 static int count_taken(struct shadow *s)
 {
     const unsigned bits = s->q->header.cluster_bits;
 
-    for (; s->counted < s->taken.count; s->counted++) {
-        const struct qimg_range run = s->taken.items[s->counted];
+    while (s->counted < s->taken.count) {
+        const struct qimg_range run = s->taken.items[s->counted++];
         uint64_t zeroed;
         TRY(shadow_counts_add(&s->counts, run.off >> bits, run.len >> bits,
                               (struct shadow_delta){ SHADOW_NEW, 1 }, &zeroed));
@@ -321,43 +331,58 @@ static bool refcounts_change(const struct shadow *s)
     return false;
 }
 
+/* What was allocated is counted, and the old places of blocks not any more. */
+static int count_moves(struct shadow *s)
+{
+    TRY(count_taken(s));
+    while (s->left.count)
+        TRY(shadow_unref(s, s->left.items[--s->left.count]));
+    return 0;
+}
+
 /* Gives every changed block a place and counts these, until nothing new changes. */
 static int place_blocks(struct shadow *s)
 {
     struct shadow_counts *c = &s->counts;
-    const uint64_t cluster = qcow2_cluster_size(s->q);
     bool again = true;
 
     while (again) {
         again = false;
-        TRY(count_taken(s));
+        TRY(count_moves(s));
         for (size_t i = 0; i < c->count; i++) {
             struct shadow_block *b = &c->blocks[i];
-            uint64_t place;
             if (!b->changed || b->placed)
                 continue;
-            TRY(shadow_alloc(s, 1, &place));
-            const uint64_t old = b->off;
-            b->off = place;
-            b->placed = b->dirty = again = true;
-            if (old)
-                TRY(shadow_unref(s, (struct qimg_range){ old, cluster }));
+            TRY(shadow_counts_place(c, b));
+            b->dirty = again = true;
         }
-        again = again || s->counted < s->taken.count;
+        again = again || s->counted < s->taken.count || s->left.count;
     }
     return 0;
+}
+
+/* Blocks that stand where they stood. To give one a new place changes the block that counts the
+ * old one, and so on: at worst all of them follow. */
+static uint64_t unmoved_blocks(const struct shadow *s)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < s->counts.count; i++)
+        n += s->counts.blocks[i].off && !s->counts.blocks[i].placed;
+    return n;
 }
 
 /* Clusters of a table that has an entry for every block, those to come included. */
 static uint64_t table_clusters(const struct shadow *s)
 {
     const uint64_t cluster = qcow2_cluster_size(s->q);
+    const uint64_t others = to_clusters(s, s->last_len) + unmoved_blocks(s);
     uint64_t clusters = s->where == SHADOW_INSIDE ? s->header.reftable_clusters : 1;
     uint64_t needed;
 
     do {
         /* A few more blocks may follow for the table itself. */
-        const uint64_t more = clusters + to_clusters(s, s->last_len);
+        const uint64_t more = clusters + others;
         const uint64_t end = s->next + more + (more >> (s->counts.block_bits - 1)) + 4;
         const uint64_t entries = max_u64(s->counts.count, (end >> s->counts.block_bits) + 1);
         needed = div_up(entries * QCOW2_REFTABLE_ENTRY_BYTES, cluster);
@@ -426,8 +451,6 @@ static int build_refcounts(struct shadow *s)
     TRY(place_blocks(s));
     TRY(write_table(s));
     TRY(write_buffer(s));
-    for (size_t i = 0; i < s->counts.count; i++)
-        s->grown = s->grown || s->counts.blocks[i].off >= s->file_size;
     return shadow_counts_flush(&s->counts);
 }
 

@@ -53,8 +53,8 @@ struct shadow_counts {
     struct shadow_block *blocks;
     size_t count, room;
     size_t loaded, hand, budget; /* blocks in memory; where eviction goes on; blocks at most */
-    /* Room for a block that has to leave memory. */
-    int (*place)(void *user, uint64_t *host_off);
+    /* A new place for a block that stood at @old_off (0 = nowhere). */
+    int (*place)(void *user, uint64_t old_off, uint64_t *host_off);
     void *user;
 };
 
@@ -90,8 +90,14 @@ MUST_CHECK int shadow_counts_none_in(struct shadow_counts *c, size_t i, struct b
 /* One past the last cluster that is counted. */
 MUST_CHECK int shadow_counts_end(struct shadow_counts *c, uint64_t *out);
 
+/* Gives @b a place of its own in the shadow; a block that leaves memory does so by itself. */
+MUST_CHECK int shadow_counts_place(struct shadow_counts *c, struct shadow_block *b);
+
 /* Writes the dirty blocks, all of which are placed. */
 MUST_CHECK int shadow_counts_flush(struct shadow_counts *c);
+
+/* The place() of counts that a shadow will have: @user is the shadow. */
+MUST_CHECK int shadow_place_block(void *user, uint64_t old_off, uint64_t *host_off);
 
 /* --- structures (shadow_guard.c) ------------------------------------------------------------ */
 
@@ -126,6 +132,7 @@ struct shadow {
     uint64_t counted_end;       /* clusters that the old state counts end here */
     uint64_t device_end;        /* clusters; UINT64_MAX for files */
     struct range_vec taken;     /* bytes: allocated and not counted yet */
+    struct range_vec left;      /* bytes: old places of blocks, still counted */
     struct range_vec released;  /* bytes whose counts became 0 */
     struct range_vec unwritten; /* bytes of taken that shall read as zeros and are not written */
     size_t counted;             /* of taken */

@@ -97,6 +97,16 @@ static int write_block(struct shadow_counts *c, struct shadow_block *b)
     return 0;
 }
 
+int shadow_counts_place(struct shadow_counts *c, struct shadow_block *b)
+{
+    uint64_t off;
+
+    TRY(c->place(c->user, b->off, &off));
+    b->off = off;
+    b->placed = true;
+    return 0;
+}
+
 /* Takes one block out of memory, not @kept. */
 static int evict(struct shadow_counts *c, const struct shadow_block *kept)
 {
@@ -106,12 +116,8 @@ static int evict(struct shadow_counts *c, const struct shadow_block *kept)
         c->hand = (c->hand + 1) % c->count;
         b = &c->blocks[c->hand];
     } while (!b->bytes || b == kept);
-    if (b->dirty && !b->placed) {
-        uint64_t off;
-        TRY(c->place(c->user, &off));
-        b->off = off;
-        b->placed = true;
-    }
+    if (b->dirty && !b->placed)
+        TRY(shadow_counts_place(c, b));
     if (b->dirty)
         TRY(write_block(c, b));
     free(b->bytes);

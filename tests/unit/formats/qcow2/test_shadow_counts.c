@@ -49,10 +49,11 @@ Test(qcow2_shadow_counts, hold_what_was_set_in_every_width_up_to_the_greatest_co
     io_file_close(&file->base);
 }
 
-static int next_place(void *user, uint64_t *host_off)
+static int next_place(void *user, uint64_t old_off, uint64_t *host_off)
 {
     uint64_t *next = user;
 
+    cr_expect_eq(old_off, 0, "no block stood anywhere before");
     *host_off = *next;
     *next += 512;
     return 0;
