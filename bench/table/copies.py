@@ -40,12 +40,12 @@ def three_ways(b, name, convert, raw):
 
     def timed(who, command):
         fresh(out)
-        settle(raw)
+        settle()
         done = run(command)
         peaks[who] = max(peaks.get(who, 0), done.peak_kib)
         return done.seconds
 
-    m = medians(b.rounds(3),
+    m = medians(b.rounds(7),
                 ours=lambda: timed('ours', [b.qimg, 'convert', *convert, out]),
                 theirs=lambda: timed('theirs', [QEMU_IMG, 'convert', *convert, out]),
                 cp=lambda: timed('cp', ['cp', '--sparse=always', raw, out]))

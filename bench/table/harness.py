@@ -79,11 +79,9 @@ def fresh(path):
     return path
 
 
-def settle(path):
-    """Nothing of the file waits to be written any more: each turn pays for its own writes."""
-    fd = os.open(path, os.O_RDONLY)
-    os.fsync(fd)
-    os.close(fd)
+def settle():
+    """Nothing waits to be written any more, so that each turn pays for its own writes alone."""
+    os.sync()
 
 
 class Bench:
@@ -133,6 +131,7 @@ class Bench:
         def timed(who, command):
             if before:
                 before()
+            settle()
             done = run(command)
             peaks[who] = max(peaks[who], done.peak_kib)
             return done.seconds
@@ -150,6 +149,7 @@ class Bench:
         def timed(command):
             if before:
                 before()
+            settle()
             return run(command).seconds
 
         m = medians(self.rounds(rounds), ours=lambda: timed(ours), other=lambda: timed(reference))

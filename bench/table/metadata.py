@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands whose work is in the metadata: check, snapshots, resize, bitmaps."""
-from table.harness import QEMU_IMG, fresh, run, settle
+from table.harness import QEMU_IMG, fresh, run
 
 TIB = 1 << 20  # in MiB
 
@@ -26,7 +26,6 @@ class Kept:
 
     def copy(self, to=None):
         run(['cp', '--sparse=always', self.kept, fresh(to or self.image)])
-        settle(to or self.image)
 
 
 def snapshots(b):

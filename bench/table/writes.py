@@ -27,7 +27,6 @@ def allocating(b):
 
     def empty():
         run([QEMU_IMG, 'create', '-q', '-f', 'qcow2', fresh(image), '1G'])
-        settle(image)
 
     for cache in ('none', 'writeback'):
         for size in SIZES:
@@ -57,7 +56,7 @@ def rewrites(b):
     for cache in ('none', 'writeback'):
         for size in SIZES:
             b.versus(f'rewrites, {label(size, cache)}', 1.5, command(b.qimg, image, size, cache),
-                     command(QEMU_IMG, image, size, cache), before=lambda: settle(image), rounds=7)
+                     command(QEMU_IMG, image, size, cache), rounds=7)
     for size in SIZES:
         beside_fio(b, image, raw, size)
     fresh(image)
@@ -66,12 +65,12 @@ def rewrites(b):
 
 def beside_fio(b, image, raw, size):
     def ours():
-        settle(image)
+        settle()
         return json.loads(run([b.program('bench_write'), image, COUNT, 'stride', f'size={size}',
                                f'step={CLUSTER}', 'cache=none']).out)['iops']
 
     def fio():
-        settle(raw)
+        settle()
         return fio_rate(raw, size)
 
     m = medians(b.rounds(7), ours=ours, fio=fio)
