@@ -32,20 +32,33 @@ static int refuse(int code, struct qimg_error *err)
     return qimg_fail(err, code, "%s", strerror(code));
 }
 
+/* What an L2 table names is counted once more for each link to it. Returns 1 where it has COPIED
+ * bits: they are cleared in table->l2, which wants a cluster of its own. Else the table is counted
+ * so as well, where it is. */
+static int count_again(struct shadow *s, struct tree_table *table)
+{
+    const struct qimg_range at = { table->off, qcow2_cluster_size(s->q) };
+    const int full = tree_l2_read(s, table->off, table->l2);
+
+    TRY(full);
+    table->word = table->off;
+    if (full)
+        TRY(tree_ref(s, table->l2, tree_all(s->q), table->links));
+    if (full && tree_clear_copied(s->q, table->l2))
+        return 1;
+    return shadow_ref_times(s, at, table->links);
+}
+
 /* --- create --------------------------------------------------------------------------------- */
 
 /* One L2 table for both, to which each of the two L1 tables has table->links. */
 static int share_table(struct shadow *s, struct tree_table *table)
 {
     const struct qimg_range old = { table->off, qcow2_cluster_size(s->q) };
-    const int full = tree_l2_read(s, old.off, table->l2);
+    const int anew = count_again(s, table);
 
-    TRY(full);
-    table->word = old.off;
-    if (full)
-        TRY(tree_ref(s, table->l2, tree_all(s->q), table->links));
-    if (!full || !tree_clear_copied(s->q, table->l2))
-        return shadow_ref_times(s, old, table->links);
+    if (anew <= 0)
+        return anew;
     TRY(shadow_alloc(s, 1, &table->word));
     TRY(shadow_put(s, table->word, table->l2, old.len));
     TRY(shadow_share(s, table->word, 2 * table->links - 1));
@@ -148,21 +161,16 @@ int qcow2_snapshot_create(struct image *image, const struct snapshot_request *re
  * where it has COPIED bits, which the snapshot may keep and the active state must not have. */
 static int adopt_table(struct shadow *s, struct tree_table *table)
 {
-    const struct qimg_range old = { table->off, qcow2_cluster_size(s->q) };
+    const int anew = count_again(s, table);
     uint64_t copy;
-    const int full = tree_l2_read(s, old.off, table->l2);
 
-    TRY(full);
-    table->word = old.off;
-    if (full)
-        TRY(tree_ref(s, table->l2, tree_all(s->q), table->links));
-    if (!full || !tree_clear_copied(s->q, table->l2))
-        return shadow_ref_times(s, old, table->links);
+    if (anew <= 0)
+        return anew;
     TRY(shadow_alloc(s, 1, &copy));
     table->word = table->links == 1 ? copy | QCOW2_COPIED : copy;
     if (table->links > 1)
         TRY(shadow_share(s, copy, table->links - 1));
-    return shadow_put(s, copy, table->l2, old.len);
+    return shadow_put(s, copy, table->l2, qcow2_cluster_size(s->q));
 }
 
 /* As long as the active table must be for the disk's size. */
