@@ -113,10 +113,11 @@ def test_one_broken_field(twin, layout):
             check_repair(twin.theirs, "broken.qcow2", how, what)
 
 
-# Entry 1 of the refcount table, and whether the cluster that it names is counted.
+# An entry of the refcount table, what it says, and whether the cluster that it names is counted.
 OUTSIDE = {
-    "counted": (1 << 20, True), "not counted": (1 << 20, False),
-    "signed overflow": (0x7fffffffffff0000, False), "overflow": (0xffffffffffff0000, False),
+    "counted": (1, 1 << 20, True), "not counted": (1, 1 << 20, False),
+    "signed overflow": (1, 0x7fffffffffff0000, False), "overflow": (1, 0xffffffffffff0000, False),
+    "overflow, where counts are": (0, 0x8000000000020000, False),
 }
 
 
@@ -125,11 +126,11 @@ OUTSIDE = {
 def test_a_refcount_block_behind_the_end_of_the_file(twin, case, how):
     """As in QEMU's own test 108: what is said, what is counted, and a second look that finds
     nothing."""
-    entry, counted = OUTSIDE[case]
+    index, entry, counted = OUTSIDE[case]
     twin.img("create", "-q", "-f", "qcow2", "a", "64M")
     twin.io("a", "write -q -P 7 0 100k", options=("-f", "qcow2"))
     with open(twin.theirs / "a", "r+b") as image:
-        image.seek(0x10008)
+        image.seek(0x10000 + 8 * index)
         image.write(entry.to_bytes(8, "big"))
         image.seek(0x20020)
         image.write(bytes([0, counted]))
@@ -138,6 +139,21 @@ def test_a_refcount_block_behind_the_end_of_the_file(twin, case, how):
     twin.same_guest("a")
     if how == "all":
         twin.read("check", "a")
+
+
+@pytest.mark.parametrize("cluster", (1, 2))
+def test_a_refcount_block_upon_what_one_bit_counts_already(twin, cluster):
+    """The refcount table itself, and the block of the first entry. QEMU leaves it so; qimg does
+    unless errors are to be mended too."""
+    twin.img("create", "-q", "-f", "qcow2", "-o", "refcount_bits=1", "a", "1M")
+    with open(twin.theirs / "a", "r+b") as image:
+        image.seek(0x10010)
+        image.write((cluster << 16).to_bytes(8, "big"))
+    twin.read("check", "a")
+    assert twin.write("check", "-r", "leaks", "a").code == 2
+    twin.same_file("a")
+    run.as_qemu_img()("check", "-r", "all", twin.ours / "a").ok()
+    run.qemu_img()("check", twin.ours / "a").ok()
 
 
 @pytest.mark.parametrize("bit", (0, 1))

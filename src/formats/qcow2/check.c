@@ -92,12 +92,15 @@ void check_report(struct check *c, enum problem problem, struct place place, boo
 /* --- refcounts ------------------------------------------------------------------------------ */
 
 /* What refers to what before anything is mended: so that no table is written that is also the
- * guest's data. Counts what was looked at, and the refcount blocks. */
+ * guest's data. Counts what was looked at, and the refcount blocks, whose turn to be told of comes
+ * later. */
 static int keep_before(struct check *c)
 {
     struct qimg_check_result *const res = c->res;
     struct qimg_check_result found = { 0 };
     const bool silent = c->silent, fix_errors = c->fix_errors;
+    const uint64_t heard = c->heard;
+    const size_t hot = c->hot.count;
     struct counts mem = c->mem;
 
     TRY(counts_copy(&mem, &c->mem));
@@ -108,6 +111,8 @@ static int keep_before(struct check *c)
     c->res = res;
     c->silent = silent;
     c->fix_errors = fix_errors;
+    c->heard = heard;
+    c->hot.count = hot;
     c->rebuild = false;
     c->before = c->mem;
     c->mem = mem;
@@ -229,7 +234,7 @@ static int mend_in_place(struct check *c, const struct qimg_check_result *before
         c->res->check_errors++;
         return -EIO;
     }
-    if (!c->res->leaks && !c->res->corruptions)
+    if (c->two_in_one || (!c->res->leaks && !c->res->corruptions))
         return 0;
     *c->res = *before;
     return check_compare(c, true, highest);
@@ -249,7 +254,7 @@ static int check_refcounts(struct check *c)
     TRY(count_all(c));
     before = *c->res;
     TRY(check_compare(c, false, &highest));
-    if (c->rebuild && c->fix_errors)
+    if (c->fix_errors && (c->rebuild || c->two_in_one))
         TRY(rebuild(c, &highest));
     else if (c->fix_errors || c->fix_leaks)
         TRY(mend_in_place(c, &before, &highest));

@@ -111,6 +111,7 @@ struct check {
     bool fix_leaks, fix_errors;
     bool mend_flags; /* COPIED */
     bool rebuild;    /* refcounts cannot be mended in place */
+    bool two_in_one; /* nor these: a block is something else too, which one bit cannot count */
     bool signaled;   /* QEMU tells of the first unaligned block only */
     uint64_t file_size;
     uint64_t refcount_max;

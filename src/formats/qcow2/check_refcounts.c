@@ -7,15 +7,27 @@
 
 #include "bits.h"
 #include "check.h"
+#include "checked.h"
 #include "cleanup.h"
 
 #define REFTABLE_RESERVED UINT64_C(0x1ff)
 #define AHEAD_BYTES       (4 * MiB)
 #define AHEAD_MOST        64u
+#define READABLE_END      ((UINT64_C(1) << 63) - GiB) /* QEMU reads nothing behind that */
 
 static uint64_t block_off(const struct check *c, uint64_t index)
 {
     return c->reftable[index] & QCOW2_REFTABLE_OFFSET_MASK;
+}
+
+/* Of a block that need not be read to know that it cannot be. */
+static uint8_t block_state_by_place(const struct check *c, uint64_t index)
+{
+    const uint64_t off = block_off(c, index), size = qcow2_cluster_size(c->q);
+
+    if (!is_aligned(off, size))
+        return BLOCK_UNALIGNED;
+    return range_within((struct qimg_range){ off, size }, READABLE_END) ? 0 : BLOCK_FAILED;
 }
 
 /* --- loading -------------------------------------------------------------------------------- */
@@ -74,12 +86,9 @@ static void send_next(struct loading *l, struct block_read *read)
 
     for (; l->next < l->count; l->next++) {
         const uint64_t off = block_off(c, l->next);
-        if (off == 0 || off >= c->file_size)
+        c->block_state[l->next] = block_state_by_place(c, l->next);
+        if (off == 0 || off >= c->file_size || c->block_state[l->next])
             continue;
-        if (!is_aligned(off, size)) {
-            c->block_state[l->next] = BLOCK_UNALIGNED;
-            continue;
-        }
         read->index = l->next++;
         read->iov = (struct iovec){ read->bytes, size };
         read->request = (struct io_request){
@@ -180,6 +189,7 @@ int check_load_counts(struct check *c)
     counts_release(&c->disk);
     TRY(counts_init(&c->disk, max_u64(clusters, 1)));
     c->one_block = UINT64_MAX;
+    c->two_in_one = false;
     repair_forget_metadata(c);
     return load_blocks(c);
 }
@@ -208,10 +218,10 @@ int check_disk_count(struct check *c, uint64_t cluster, uint64_t *count)
     if (index >= c->reftable_count)
         return 0;
     const uint64_t off = block_off(c, index);
+    if (block_state_by_place(c, index))
+        return -EIO;
     if (off == 0 || off >= c->file_size)
         return 0;
-    if (!is_aligned(off, qcow2_cluster_size(c->q)))
-        return -EIO;
     if (cluster < c->disk.length) {
         *count = counts_get(&c->disk, cluster);
         return c->block_state[index] & BLOCK_FAILED ? -EIO : 0;
@@ -260,7 +270,7 @@ static int check_block(struct check *c, uint64_t index)
         TRY(check_refer(c, (struct qimg_range){ off, size }, place));
         const uint64_t count = counts_get(&c->mem, cluster);
         if (count == 1) {
-            c->rebuild |= others > 0; /* one bit: the overflow was told; what else is there stays */
+            c->two_in_one |= others > 0; /* one bit: the overflow was told */
             return 0;
         }
         REPORT(c, REFBLOCK_SHARED, AT(off), false, index, count);
@@ -332,13 +342,13 @@ static bool is_unreadable(const struct check *c, uint64_t index)
 static int cover(struct check *c)
 {
     for (uint64_t i = c->disk.length; i < c->mem.length; i++) {
+        const uint64_t index = i / check_counts_of_block(c);
         uint64_t count = 0;
         const int rc = check_disk_count(c, i, &count);
-        if (rc < 0)
-            c->block_state[i / check_counts_of_block(c)] |=
-                is_aligned(block_off(c, i / check_counts_of_block(c)), qcow2_cluster_size(c->q))
-                    ? BLOCK_FAILED
-                    : BLOCK_UNALIGNED;
+        if (rc < 0) {
+            const uint8_t state = block_state_by_place(c, index);
+            c->block_state[index] |= state ? state : BLOCK_FAILED;
+        }
         TRY(counts_grow(&c->disk, i + 1));
         TRY(counts_set(&c->disk, i, count));
     }
