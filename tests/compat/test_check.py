@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`check` and its repairs on sound and broken images: the same findings, numbers and exit codes as
 QEMU's; and where qimg repairs, it leaves what QEMU finds clean and the guest sees unchanged."""
+import re
 import shutil
 import struct
 
@@ -62,9 +63,13 @@ def repaired(directory, name, how, program, whose):
 
 
 def summary(result):
-    """stdout. A snapshot table that is written anew has another place in each program."""
+    """stdout. A snapshot table that is written anew has another place in each program. Of an entry
+    that is replaced for another reason QEMU does not count the reserved bits as mended."""
     moved = "snapshot table" in result.err
-    return [line for line in result.out.splitlines() if not (moved and "end offset" in line)]
+    bits = len(re.findall(r"^Repairing found l[12] entry", result.err, re.M | re.I))
+    out = re.sub(r"^(    )(\d+)( corruptions)$", lambda m: f"{m[1]}{int(m[2]) - bits}{m[3]}",
+                 result.out, flags=re.M)
+    return [line for line in out.splitlines() if not (moved and "end offset" in line)]
 
 
 def gave_up(theirs):
@@ -106,8 +111,7 @@ def test_one_broken_field(twin, layout):
         for args in (("check",), ("check", "--output=json")):
             mine = run.as_qemu_img().at(twin.theirs)(*args, "broken.qcow2")
             oracle = run.qemu_img().at(twin.theirs)(*args, "broken.qcow2")
-            assert gave_up(oracle) and mine.code == 2 or \
-                normalise.ours(mine) == normalise.theirs(oracle), \
+            assert normalise.ours(mine) == normalise.theirs(oracle), \
                 f"{what}\n{say(mine)}---\n{say(oracle)}"
         for how in ("leaks", "all"):
             check_repair(twin.theirs, "broken.qcow2", how, what)
