@@ -155,6 +155,7 @@ SCRIPT = (
     "write -P 6 5M 100", "write -z 5M 64k", "write -P 7 5100k 1k", "aio_write -P 8 6M 64k",
     "aio_flush", "write -z 6200k 7k", "write -P 9 6200k 3k", "write -q -z -u 0 128k",
     "read -P 9 6200k 3k", "read -P 4 3328k 100k", "writev -P 10 7M 512 1k 64k",
+    "write -z 7501k 102k",
 )
 
 

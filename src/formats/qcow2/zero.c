@@ -90,22 +90,27 @@ static enum action zero_part(const struct qcow2 *q, struct change *c)
     return settle(c);
 }
 
-/* Some subclusters. Cuts @c to those of one treatment. */
+/* Some subclusters. Cuts @c to those of one treatment. A part of one is all of it where the rest
+ * reads as zeros, as far as is known here. */
 static enum action zero_subclusters(const struct qcow2 *q, struct change *c)
 {
     const uint64_t unit = UINT64_C(1) << q->geometry.subcluster_bits;
-    const uint64_t first = align_up(c->begin, unit), last = align_down(c->end, unit);
+    uint64_t first = align_up(c->begin, unit), last = align_down(c->end, unit);
     struct qcow2_cluster cluster = c->view.cluster;
 
     if (cluster.kind == QCOW2_KIND_COMPRESSED)
         return ACTION_DATA;
     if (first != c->begin || first >= last) { /* less than one */
-        c->end = min_u64(c->end, align_down(c->begin, unit) + unit);
-        if (cluster.kind == QCOW2_KIND_ABSENT && !has_backing(q))
+        first = align_down(c->begin, unit);
+        last = first + unit;
+        c->end = min_u64(c->end, last);
+        if (cluster.zero >> (first / unit) & 1)
             return ACTION_NOTHING;
-        return cluster.zero >> (c->begin / unit) & 1 ? ACTION_NOTHING : ACTION_DATA;
+        if (cluster.alloc >> (first / unit) & 1 || has_backing(q))
+            return ACTION_DATA;
+    } else {
+        c->end = last;
     }
-    c->end = last;
     const uint32_t bits = (uint32_t)((UINT64_C(1) << last / unit) - (UINT64_C(1) << first / unit));
     cluster.kind = QCOW2_KIND_MIXED;
     cluster.alloc &= ~bits;
