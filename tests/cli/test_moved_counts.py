@@ -59,3 +59,24 @@ def test_one_block_that_moves_moves_all(tmp_path, as_qemu_img, free):
     assert_sound(tmp_path)
     as_qemu_img.at(tmp_path)("snapshot", "-c", "one", A).ok()
     assert_sound(tmp_path)
+
+
+def test_nothing_is_put_where_no_offset_leads(tmp_path, as_qemu_img):
+    """Behind the last count lies 2^64, where offsets begin with 0 again: the header, for one."""
+    size, table, l1 = 2 << 20, 1, 7
+    counts, last = table + 4, table + 5
+    head = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 21, size, 0, 1, l1 * size,
+                       table * size, 4, 0, 0, 0, 0, 0, 1, 104)
+    parts = {0: head, (table + 4) * size - 8: struct.pack(">Q", last * size),
+             table * size: struct.pack(">Q", counts * size), counts * size: b"\x55\x55\x01",
+             l1 * size: struct.pack(">Q", 1 << 63 | (l1 + 1) * size),
+             (last + 1) * size - 1: b"\x40"}
+    with open(tmp_path / A, "wb") as image:
+        image.truncate((l1 + 2) * size)
+        for offset, part in parts.items():
+            image.seek(offset)
+            image.write(part)
+    before = (tmp_path / A).read_bytes()
+    refused = as_qemu_img.at(tmp_path)("snapshot", "-c", "one", A)
+    assert refused.code == 1 and "File too large" in refused.err
+    assert (tmp_path / A).read_bytes() == before

@@ -68,8 +68,8 @@ int shadow_begin(struct shadow *s, struct qcow2 *q, enum shadow_where where)
     *s = (struct shadow){ .q = q, .header = q->header, .where = where };
     TRY(io_stat(q->image.file, &st));
     s->file_size = st.size;
-    s->device_end =
-        q->image.file->is_device ? st.size >> q->header.cluster_bits : (uint64_t)1 << 47;
+    s->host_end =
+        (q->image.file->is_device ? st.size : QCOW2_OFFSET_MASK) >> q->header.cluster_bits;
     s->buffer = io_buffer_new(BUFFER_BYTES);
     if (!s->buffer)
         return -ENOMEM;
@@ -167,7 +167,7 @@ static int take(struct shadow *s, uint64_t count, uint64_t *first)
     if (s->where == SHADOW_INSIDE)
         return take_inside(s, count, first);
     *first = s->next;
-    if (count <= s->device_end && s->next <= s->device_end - count)
+    if (count <= s->host_end && s->next <= s->host_end - count)
         return 0;
     return s->q->image.file->is_device ? take_inside(s, count, first) : -EFBIG;
 }

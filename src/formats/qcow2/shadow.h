@@ -130,7 +130,7 @@ struct shadow {
     uint64_t inside;            /* the first one that may be free before them */
     uint64_t file_size;         /* when it began */
     uint64_t counted_end;       /* clusters that the old state counts end here */
-    uint64_t device_end;        /* clusters; UINT64_MAX for files */
+    uint64_t host_end;          /* clusters: the device's, or what an entry can name */
     struct range_vec taken;     /* bytes: allocated and not counted yet */
     struct range_vec left;      /* bytes: old places of blocks, still counted */
     struct range_vec released;  /* bytes whose counts became 0 */
