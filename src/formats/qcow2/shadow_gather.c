@@ -188,6 +188,8 @@ int shadow_gather(struct qcow2 *q, uint64_t floor, struct qimg_error *err)
     shadow_end(&g.s);
     if (rc < 0 && flipped)
         return qimg_fail_errno(err, -rc, "Could not update the image header");
+    if (rc == -ENOSPC) /* no holes for it */
+        return 0;
     if (rc < 0) {
         /* What it was for is durable; but a disk that fails is not passed over. */
         const int lost = io_sync(q->image.file);
