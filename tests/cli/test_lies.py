@@ -111,3 +111,36 @@ def test_an_entry_that_cannot_be_is_said_with_what_mends_it(whole, scratch, verb
     (scratch / "a").write_bytes(parts.data)
     run.ours(scratch)(*VERBS[verb]).failed("Input/output error", "check -r all")
     assert (scratch / "a").read_bytes() == parts.data
+
+
+@pytest.mark.parametrize("behind", (0, 1, 3, 9))
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_is_said_to_be_a_table_behind_the_end_does_not_become_one(whole, scratch, verb, behind):
+    """Its place may come to lie inside the file: nothing is there then, and it reads as zeros."""
+    parts = Parts(bytearray(whole))
+    end = len(whole) + CLUSTER - len(whole) % CLUSTER
+    for i in range(32):  # the upper half of the guest
+        table = end + CLUSTER * (behind + 2 * i)
+        parts.put(">Q", parts.places["L1"] + 8 * (32 + i), 1 << 63 | table)
+    (scratch / "a").write_bytes(parts.data)
+    reads = [word for i in range(32) for word in ("-c", f"read -P 0 {1024 + 32 * i}k 32k")]
+    refused = run.as_qemu_io(scratch)(*reads, "a")
+    assert refused.out == 32 * "read failed: Input/output error\n"
+    if run.ours(scratch)(*VERBS[verb]).code == 0 and verb not in ("apply", "shrink"):
+        said = run.as_qemu_io(scratch)(*reads, "a").out
+        assert "Pattern verification failed" not in said
+        assert said.count("read 32768/32768") + said.count("read failed: Input/output error") == 32
+
+
+@pytest.mark.parametrize("behind", (0, 1, 3))
+def test_no_write_goes_where_a_table_behind_the_end_is_said_to_be(whole, scratch, behind):
+    parts = Parts(bytearray(whole))
+    end = len(whole) + CLUSTER - len(whole) % CLUSTER
+    parts.put(">Q", parts.places["L1"] + 8 * 40, 1 << 63 | end + CLUSTER * behind)
+    for name, tool in (("ours", run.as_qemu_io), ("theirs", run.qemu_io)):
+        (scratch / name).mkdir()
+        (scratch / name / "a").write_bytes(parts.data)
+        said = tool(scratch / name)("-c", "write 1M 10k", "a")
+        assert "Preventing invalid write on metadata (overlaps with active L2 table)" in said.err
+        again = tool(scratch / name)("-r", "-c", "read -P 0 1280k 32k", "a")
+        assert "Pattern verification failed" not in again.out

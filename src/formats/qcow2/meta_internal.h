@@ -59,6 +59,8 @@ struct overlap_map {
     size_t taken;
     uint64_t secret;
     struct piece_vec inactive; /* L1 tables of snapshots */
+    uint64_t *past_end;        /* owned: where L2 tables are said to be behind the file's end */
+    size_t past_end_count;
 };
 
 enum write_how {

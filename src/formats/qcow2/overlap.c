@@ -6,13 +6,14 @@
  * What an image claims decides neither time nor memory: clusters whose kinds come and go stand in
  * a hash table, which needs room for each table that is linked, wherever it lies, and none for
  * the gaps between. The L1 tables of snapshots are only looked up, as pieces: 65,536 snapshots may
- * claim terabytes.
+ * claim terabytes. So are L2 tables that are said to be past the end of the file: it may grow there.
  *
  * Invariants:
  *   (1) groups: open addressing with linear probing; number 0 is a free slot; at most two thirds
  *       of the slots are taken. A group that was taken stays, if with no kinds.
  *   (2) inactive: sorted, disjoint, whole clusters. It stands for the snapshots the image was
  *       opened with: whatever changes these reloads the image.
+ *   (3) past_end: sorted. No L1 entry becomes one of these, or ceases to be.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -136,6 +137,21 @@ void overlap_forget(struct qcow2 *q, struct qimg_range clusters)
     }
 }
 
+/* Is a table said to be in one of @clusters? */
+static bool is_past_end(const struct overlap_map *map, struct qimg_range clusters)
+{
+    size_t low = 0, high = map->past_end_count; /* the first at or behind their beginning */
+
+    while (low < high) {
+        const size_t mid = low + (high - low) / 2;
+        if (map->past_end[mid] < clusters.off)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < map->past_end_count && map->past_end[low] < range_end(clusters);
+}
+
 static unsigned kinds_in(const struct qcow2 *q, struct qimg_range bytes)
 {
     const struct overlap_map *map = &q->meta->overlaps;
@@ -143,6 +159,8 @@ static unsigned kinds_in(const struct qcow2 *q, struct qimg_range bytes)
     const uint64_t end = ((range_end(bytes) - 1) >> bits) + 1;
     unsigned found = pieces_meet(&map->inactive, bytes) ? META_KIND_INACTIVE_L1 : 0;
 
+    if (is_past_end(map, clusters_of(q, bytes)))
+        found |= META_KIND_L2;
     for (uint64_t c = bytes.off >> bits; c < end;) {
         const uint8_t *kinds = group_find(map, c);
         const uint64_t stop = min_u64(end, group_end(c));
@@ -198,13 +216,36 @@ static int gather_inactive(struct qcow2 *q)
     return pieces_cut(&tables, &q->meta->overlaps.inactive);
 }
 
+static int by_off(const void *a, const void *b)
+{
+    return compare_u64(*(const uint64_t *)a, *(const uint64_t *)b);
+}
+
+static int note_l2_tables(struct qcow2 *q)
+{
+    struct overlap_map *map = &q->meta->overlaps;
+    uint64_t off;
+
+    map->past_end = malloc(q->l1_loaded * sizeof(*map->past_end) + 1);
+    if (!map->past_end)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < q->l1_loaded; i++) {
+        const enum qcow2_l1_kind kind = qcow2_l1_decode(q->l1[i], &q->geometry, &off);
+        if (kind == QCOW2_L1_TABLE)
+            TRY(note_table(q, off, 1, META_KIND_L2));
+        else if (kind == QCOW2_L1_PAST_END)
+            map->past_end[map->past_end_count++] = off;
+    }
+    qsort(map->past_end, map->past_end_count, sizeof(*map->past_end), by_off);
+    return 0;
+}
+
 /* As QEMU's default overlap checks know it. */
 static int note_all(struct qcow2 *q)
 {
     const struct qcow2_header *h = &q->header;
     const struct qcow2_bitmaps_ext *bitmaps = &q->extensions.bitmaps;
     const struct meta *m = q->meta;
-    uint64_t l2_off;
 
     TRY(note_table(q, 0, 1, META_KIND_HEADER));
     TRY(note_table(q, h->l1_off, (uint64_t)h->l1_count * QCOW2_L1_ENTRY_BYTES, META_KIND_L1));
@@ -213,10 +254,7 @@ static int note_all(struct qcow2 *q)
     for (uint64_t i = 0; i < m->reftable_count; i++)
         if (is_aligned(m->reftable[i], qcow2_cluster_size(q)))
             TRY(note_table(q, m->reftable[i], m->reftable[i] != 0, META_KIND_REFBLOCK));
-    for (uint32_t i = 0; i < q->l1_loaded; i++) {
-        if (qcow2_l1_decode(q->l1[i], &q->geometry, &l2_off) == QCOW2_L1_TABLE)
-            TRY(note_table(q, l2_off, 1, META_KIND_L2));
-    }
+    TRY(note_l2_tables(q));
     TRY(note_table(q, h->snapshots_off, q->snapshots_len, META_KIND_SNAPSHOTS));
     if (q->extensions.has_bitmaps)
         TRY(note_table(q, bitmaps->directory_off, bitmaps->directory_len, META_KIND_BITMAPS));
@@ -233,5 +271,6 @@ int overlap_open(struct qcow2 *q)
 void overlap_close(struct meta *m)
 {
     free(m->overlaps.slots);
+    free(m->overlaps.past_end);
     piece_vec_release(&m->overlaps.inactive);
 }

@@ -49,16 +49,16 @@ int shadow_place_block(void *user, uint64_t old_off, uint64_t *host_off)
 
 static int find_start(struct shadow *s)
 {
+    const bool goes_inside = s->where == SHADOW_INSIDE || s->q->image.file->is_device;
+
     TRY(shadow_counts_end(&s->counts, &s->counted_end));
     s->next = s->counted_end;
-    if (s->where == SHADOW_INSIDE) {
-        s->counts.budget = SIZE_MAX;
-        return 0;
-    }
-    if (!s->q->image.file->is_device)
+    if (!goes_inside)
         s->next = max_u64(s->next, to_clusters(s, s->file_size));
     s->first = s->next << s->q->header.cluster_bits;
-    return 0;
+    if (s->where == SHADOW_INSIDE)
+        s->counts.budget = SIZE_MAX;
+    return shadow_guard_old(s, goes_inside ? 0 : s->first);
 }
 
 int shadow_begin(struct shadow *s, struct qcow2 *q, enum shadow_where where)
@@ -126,7 +126,7 @@ static int load_old(struct shadow *s)
     TRY(shadow_counts_load(&s->old, s->q));
     s->old.budget = SIZE_MAX; /* what is taken is noted there, and must not be written */
     s->inside = 1;
-    return shadow_guard_inside(s);
+    return 0;
 }
 
 /* The first run of @count clusters from s->inside on that is free: in the old state, which also
@@ -161,13 +161,28 @@ static int take_inside(struct shadow *s, uint64_t count, uint64_t *first)
     return 0;
 }
 
+/* The first run of @count clusters behind everything, tables past the end of the file included. */
+static uint64_t find_behind(const struct shadow *s, uint64_t count, size_t *passed)
+{
+    const uint64_t cluster = qcow2_cluster_size(s->q);
+    uint64_t first = s->next;
+
+    for (*passed = s->passed; *passed < s->kept.count; ++*passed) {
+        const struct qimg_range kept = s->kept.items[*passed].bytes;
+        if (first + count <= kept.off / cluster)
+            break;
+        first = max_u64(first, div_up(range_end(kept), cluster));
+    }
+    return first;
+}
+
 /* Behind everything; where a device ends there, in what is free before. */
 static int take(struct shadow *s, uint64_t count, uint64_t *first)
 {
     if (s->where == SHADOW_INSIDE)
         return take_inside(s, count, first);
-    *first = s->next;
-    if (count <= s->host_end && s->next <= s->host_end - count)
+    *first = find_behind(s, count, &s->passed);
+    if (count <= s->host_end && *first <= s->host_end - count)
         return 0;
     return s->q->image.file->is_device ? take_inside(s, count, first) : -EFBIG;
 }
@@ -379,11 +394,13 @@ static uint64_t table_clusters(const struct shadow *s)
     const uint64_t others = to_clusters(s, s->last_len) + unmoved_blocks(s);
     uint64_t clusters = s->where == SHADOW_INSIDE ? s->header.reftable_clusters : 1;
     uint64_t needed;
+    size_t passed;
 
     do {
         /* A few more blocks may follow for the table itself. */
         const uint64_t more = clusters + others;
-        const uint64_t end = s->next + more + (more >> (s->counts.block_bits - 1)) + 4;
+        const uint64_t all = more + (more >> (s->counts.block_bits - 1)) + 4;
+        const uint64_t end = find_behind(s, all, &passed) + all;
         const uint64_t entries = max_u64(s->counts.count, (end >> s->counts.block_bits) + 1);
         needed = div_up(entries * QCOW2_REFTABLE_ENTRY_BYTES, cluster);
         if (needed <= clusters)

@@ -14,8 +14,8 @@
  * Invariants:
  *   (1) Before the flip no byte of a cluster is written that the old state counts. New clusters
  *       lie behind everything that is counted and behind the end of the file; only where a device
- *       has no room there (or where told so) in clusters inside that the old state does not count
- *       and has no structure in.
+ *       has no room there (or where told so) in clusters inside that the old state does not count.
+ *       In none of them the old state has a structure.
  *   (2) The new counts tell the truth about the new state: the old tables are not counted, so a
  *       crash after the flip leaks nothing, and before it the half-built shadow lies where the old
  *       state counts nothing.
@@ -103,8 +103,9 @@ MUST_CHECK int shadow_place_block(void *user, uint64_t old_off, uint64_t *host_o
 
 struct shadow;
 
-/* Fills s->kept: where the old state has structures, whatever its counts say. */
-MUST_CHECK int shadow_guard_inside(struct shadow *s);
+/* Fills s->kept: where the old state has structures, whatever its counts say, as far as they end
+ * behind byte @from. Nothing was changed yet. */
+MUST_CHECK int shadow_guard_old(struct shadow *s, uint64_t from);
 
 /* -EBADMSG where the new state would leave a structure of its own uncounted, so that its clusters
  * would be punched or used again: the old counts were too low, or two structures share a cluster.
@@ -122,7 +123,8 @@ struct shadow {
     struct qcow2 *q;
     struct shadow_counts counts;
     struct shadow_counts old; /* and what was taken inside; loaded when that is first asked for */
-    struct piece_vec kept;    /* with it: structures of the old state, counted or not */
+    struct piece_vec kept;    /* structures of the old state, counted or not, that may be met */
+    size_t passed;            /* of them: they lie before next */
     struct qcow2_header header;
     const uint8_t *sector; /* replaces all of sector 0 behind the header's fields; NULL = kept */
     enum shadow_where where;

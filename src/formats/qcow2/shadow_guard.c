@@ -3,6 +3,7 @@
  * A shadow goes by counts, and the counts of a stranger's image may lie: a structure may stand
  * where they say that nothing does, or be counted once for two. What the header and the tables name
  * is therefore looked at apart from them: nothing is built there, and nothing there is given back.
+ * A table may also be said to be past the end of the file: what is built there would become it.
  */
 #include <stdlib.h>
 
@@ -10,17 +11,30 @@
 #include "shadow.h"
 #include "tree.h"
 
+/* Where structures are, as far as they end behind @from. */
+struct spans {
+    struct range_vec ranges;
+    uint64_t from;
+};
+
+static void spans_release(struct spans *spans)
+{
+    range_vec_release(&spans->ranges);
+}
+
 /* What no structure can have is left out. */
-static int add(struct range_vec *spans, uint64_t off, uint64_t len)
+static int add(struct spans *spans, uint64_t off, uint64_t len)
 {
     const struct qimg_range range = { off, len };
 
-    return len && range_within(range, INT64_MAX) ? range_vec_push(spans, range) : 0;
+    if (len == 0 || !range_within(range, INT64_MAX) || range_end(range) <= spans->from)
+        return 0;
+    return range_vec_push(&spans->ranges, range);
 }
 
 /* What @header names, and the blocks of @counts. */
 static int gather(const struct qcow2 *q, const struct qcow2_header *header,
-                  const struct shadow_counts *counts, struct range_vec *spans)
+                  const struct shadow_counts *counts, struct spans *spans)
 {
     const uint64_t cluster = qcow2_cluster_size(q);
 
@@ -36,7 +50,7 @@ static int gather(const struct qcow2 *q, const struct qcow2_header *header,
     return 0;
 }
 
-static int gather_bitmaps(const struct qcow2 *q, struct range_vec *spans)
+static int gather_bitmaps(const struct qcow2 *q, struct spans *spans)
 {
     const struct qcow2_bitmaps_ext *bitmaps = &q->extensions.bitmaps;
 
@@ -51,14 +65,17 @@ static int by_off(const void *a, const void *b)
 
 /* L2 tables, those that follow each other as one: an L1 table may link millions, or one as often.
  */
-static int gather_l2(const struct qcow2 *q, struct tree_l1 *l1, struct range_vec *spans)
+static int gather_l2(const struct qcow2 *q, struct tree_l1 *l1, struct spans *spans)
 {
     const uint64_t cluster = qcow2_cluster_size(q);
     uint64_t *offs = l1->words, count = 0, first = 0;
 
-    for (uint64_t i = 0; i < l1->count; i++)
-        if (qcow2_l1_decode(l1->words[i], &q->geometry, &offs[count]) == QCOW2_L1_TABLE)
+    for (uint64_t i = 0; i < l1->count; i++) {
+        const enum qcow2_l1_kind kind = qcow2_l1_decode(l1->words[i], &q->geometry, &offs[count]);
+        const bool named = kind == QCOW2_L1_TABLE || kind == QCOW2_L1_PAST_END;
+        if (named && offs[count] + cluster > spans->from)
             count++;
+    }
     qsort(offs, count, sizeof(*offs), by_off);
     for (uint64_t i = 1; i <= count; i++) {
         if (i < count && offs[i] <= offs[i - 1] + cluster)
@@ -69,7 +86,7 @@ static int gather_l2(const struct qcow2 *q, struct tree_l1 *l1, struct range_vec
     return 0;
 }
 
-static int gather_tables(const struct qcow2 *q, struct range_vec *spans)
+static int gather_tables(const struct qcow2 *q, struct spans *spans)
 {
     AUTO(tree_l1_release) struct tree_l1 l1 = { 0 };
 
@@ -82,19 +99,19 @@ static int gather_tables(const struct qcow2 *q, struct range_vec *spans)
     return 0;
 }
 
-int shadow_guard_inside(struct shadow *s)
+int shadow_guard_old(struct shadow *s, uint64_t from)
 {
-    AUTO(range_vec_release) struct range_vec spans = { 0 };
+    AUTO(spans_release) struct spans spans = { .from = from };
 
-    TRY(gather(s->q, &s->q->header, &s->old, &spans));
+    TRY(gather(s->q, &s->q->header, &s->counts, &spans));
     TRY(gather_bitmaps(s->q, &spans));
     TRY(gather_tables(s->q, &spans));
-    return pieces_cut(&spans, &s->kept);
+    return pieces_cut(&spans.ranges, &s->kept);
 }
 
 int shadow_guard_released(struct shadow *s)
 {
-    AUTO(range_vec_release) struct range_vec spans = { 0 };
+    AUTO(spans_release) struct spans spans = { 0 };
     AUTO(piece_vec_release) struct piece_vec gone = { 0 };
     uint64_t end; /* what lies behind all that is counted is cut off */
 
@@ -103,9 +120,10 @@ int shadow_guard_released(struct shadow *s)
     TRY(gather(s->q, &s->header, &s->counts, &spans));
     if (!s->sector) /* with the header's extensions the bitmaps stay */
         TRY(gather_bitmaps(s->q, &spans));
-    for (size_t i = 0; i < spans.count; i++)
-        if (spans.items[i].off >> s->header.cluster_bits >= end ||
-            pieces_meet(&gone, spans.items[i]))
+    for (size_t i = 0; i < spans.ranges.count; i++) {
+        const struct qimg_range span = spans.ranges.items[i];
+        if (span.off >> s->header.cluster_bits >= end || pieces_meet(&gone, span))
             return -EBADMSG;
+    }
     return 0;
 }
