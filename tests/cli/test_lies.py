@@ -115,7 +115,7 @@ def test_an_entry_that_cannot_be_is_said_with_what_mends_it(whole, scratch, verb
 
 @pytest.mark.parametrize("behind", (0, 1, 3, 9))
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_is_said_to_be_a_table_behind_the_end_does_not_become_one(whole, scratch, verb, behind):
+def test_what_is_called_a_table_behind_the_end_does_not_become_one(whole, scratch, verb, behind):
     """Its place may come to lie inside the file: nothing is there then, and it reads as zeros."""
     parts = Parts(bytearray(whole))
     end = len(whole) + CLUSTER - len(whole) % CLUSTER

@@ -38,7 +38,6 @@ EXCEPTIONS = {  # source: where it is tested instead
     "src/chain/audit_policy.c": "tests/cli/test_chain_audit.py",
     "src/formats/audit_request.c": "tests/cli/test_chain_audit.py",
     "src/formats/qcow2/audit.c": "tests/cli/test_chain_audit.py",
-    "src/formats/qcow2/shadow_guard.c": "tests/cli/test_lies.py: structures that nobody counts",
     "src/formats/qcow2/audit_tables.c": "tests/cli/test_chain_audit.py",
     "src/chain/cache_mode.c": "each name: tests/cli/test_engines.py, compat/test_compare.py",
     "src/chain/commit_base.c": "tests/compat/test_commit.py: bases by many names",

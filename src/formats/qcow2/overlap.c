@@ -6,7 +6,7 @@
  * What an image claims decides neither time nor memory: clusters whose kinds come and go stand in
  * a hash table, which needs room for each table that is linked, wherever it lies, and none for
  * the gaps between. The L1 tables of snapshots are only looked up, as pieces: 65,536 snapshots may
- * claim terabytes. So are L2 tables that are said to be past the end of the file: it may grow there.
+ * claim terabytes. So are L2 tables that are said to be behind the end of the file: it may grow.
  *
  * Invariants:
  *   (1) groups: open addressing with linear probing; number 0 is a free slot; at most two thirds

@@ -4,6 +4,17 @@
 #include "bits.h"
 #include "cleanup.h"
 
+int range_vec_join(struct range_vec *v, struct qimg_range run)
+{
+    struct qimg_range *last = v->count ? &v->items[v->count - 1] : NULL;
+
+    if (last && last->off + last->len == run.off) {
+        last->len += run.len;
+        return 0;
+    }
+    return range_vec_push(v, run);
+}
+
 struct edge {
     uint64_t off;
     int step; /* 1: a range begins, -1: one ends */

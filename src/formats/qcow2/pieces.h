@@ -19,6 +19,9 @@ struct piece {
 DEFINE_VEC(piece_vec, struct piece)
 DEFINE_VEC(range_vec, struct qimg_range)
 
+/* Adds @run, which becomes one with the last range where it follows it. */
+MUST_CHECK int range_vec_join(struct range_vec *v, struct qimg_range run);
+
 /* Fills @out, empty so far, in order of the file. Every range ends below 2^64. */
 MUST_CHECK int pieces_cut(const struct range_vec *ranges, struct piece_vec *out);
 

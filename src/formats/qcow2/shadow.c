@@ -21,18 +21,6 @@ static uint64_t to_clusters(const struct shadow *s, uint64_t bytes)
     return div_up(bytes, qcow2_cluster_size(s->q));
 }
 
-/* Adds a run to a list of runs, joining it with the last one. */
-static int note_run(struct range_vec *v, struct qimg_range run)
-{
-    struct qimg_range *last = v->count ? &v->items[v->count - 1] : NULL;
-
-    if (last && range_end(*last) == run.off) {
-        last->len += run.len;
-        return 0;
-    }
-    return range_vec_push(v, run);
-}
-
 /* --- life ----------------------------------------------------------------------------------- */
 
 int shadow_place_block(void *user, uint64_t old_off, uint64_t *host_off)
@@ -41,7 +29,7 @@ int shadow_place_block(void *user, uint64_t old_off, uint64_t *host_off)
     const struct qimg_range old = { old_off, qcow2_cluster_size(s->q) };
 
     if (old_off)
-        TRY(note_run(&s->left, old));
+        TRY(range_vec_join(&s->left, old));
     TRY(shadow_alloc(s, 1, host_off));
     s->grown = s->grown || *host_off >= s->file_size;
     return 0;
@@ -116,96 +104,7 @@ int shadow_progress(struct shadow *s)
     return -ECANCELED;
 }
 
-/* --- space ---------------------------------------------------------------------------------- */
-
-/* The old state's counts, to look for free clusters in. */
-static int load_old(struct shadow *s)
-{
-    if (s->old.file)
-        return 0;
-    TRY(shadow_counts_load(&s->old, s->q));
-    s->old.budget = SIZE_MAX; /* what is taken is noted there, and must not be written */
-    s->inside = 1;
-    return 0;
-}
-
-/* The first run of @count clusters from s->inside on that is free: in the old state, which also
- * keeps (3), and of what was taken so far. -ENOSPC: no such run before the end of what is counted;
- * behind it nothing would be gained, and a structure that lies there may reach any offset. */
-static int find_inside(struct shadow *s, uint64_t count, uint64_t *first)
-{
-    const uint64_t cluster = qcow2_cluster_size(s->q);
-    uint64_t run = 0, n = s->inside;
-
-    for (; run < count; n++) {
-        uint64_t before;
-        if (n >= s->counted_end)
-            return -ENOSPC;
-        TRY(shadow_counts_get(&s->old, n, &before));
-        const bool free =
-            before == 0 && !pieces_meet(&s->kept, (struct qimg_range){ n * cluster, cluster });
-        run = free ? run + 1 : 0;
-    }
-    *first = n - count;
-    return 0;
-}
-
-static int take_inside(struct shadow *s, uint64_t count, uint64_t *first)
-{
-    TRY(load_old(s));
-    TRY(find_inside(s, count, first));
-    for (uint64_t n = *first; n < *first + count; n++)
-        TRY(shadow_counts_set(&s->old, n, 1));
-    if (count == 1) /* no smaller hole was passed */
-        s->inside = *first + 1;
-    return 0;
-}
-
-/* The first run of @count clusters behind everything, tables past the end of the file included. */
-static uint64_t find_behind(const struct shadow *s, uint64_t count, size_t *passed)
-{
-    const uint64_t cluster = qcow2_cluster_size(s->q);
-    uint64_t first = s->next;
-
-    for (*passed = s->passed; *passed < s->kept.count; ++*passed) {
-        const struct qimg_range kept = s->kept.items[*passed].bytes;
-        if (first + count <= kept.off / cluster)
-            break;
-        first = max_u64(first, div_up(range_end(kept), cluster));
-    }
-    return first;
-}
-
-/* Behind everything; where a device ends there, in what is free before. */
-static int take(struct shadow *s, uint64_t count, uint64_t *first)
-{
-    if (s->where == SHADOW_INSIDE)
-        return take_inside(s, count, first);
-    *first = find_behind(s, count, &s->passed);
-    if (count <= s->host_end && *first <= s->host_end - count)
-        return 0;
-    return s->q->image.file->is_device ? take_inside(s, count, first) : -EFBIG;
-}
-
-int shadow_alloc(struct shadow *s, uint64_t count, uint64_t *host_off)
-{
-    const unsigned bits = s->q->header.cluster_bits;
-    uint64_t first;
-
-    TRY(take(s, count, &first));
-    const struct qimg_range run = { first << bits, count << bits };
-    TRY(s->counted < s->taken.count ? note_run(&s->taken, run) : range_vec_push(&s->taken, run));
-    s->next = max_u64(s->next, first + count);
-    *host_off = first << bits;
-    return 0;
-}
-
-int shadow_alloc_zeros(struct shadow *s, uint64_t count, uint64_t *host_off)
-{
-    TRY(shadow_alloc(s, count, host_off));
-    return note_run(&s->unwritten,
-                    (struct qimg_range){ *host_off, count << s->q->header.cluster_bits });
-}
+/* --- references ----------------------------------------------------------------------------- */
 
 /* Counts what was allocated since it was last called, and meanwhile: a block that has to leave
  * memory is given a cluster. That must not lengthen the run that is being counted. */
@@ -221,8 +120,6 @@ static int count_taken(struct shadow *s)
     }
     return 0;
 }
-
-/* --- references ----------------------------------------------------------------------------- */
 
 static struct qimg_range touched(const struct shadow *s, struct qimg_range bytes)
 {
@@ -256,15 +153,19 @@ static int note_released(struct shadow *s, struct qimg_range run, bool all)
 {
     const unsigned bits = s->q->header.cluster_bits;
 
-    if (s->released.count >= MAX_RELEASED)
+    if (s->released.count >= MAX_RELEASED) {
+        s->released_more = true;
         return 0;
+    }
     if (all)
-        return note_run(&s->released, (struct qimg_range){ run.off << bits, run.len << bits });
+        return range_vec_join(&s->released,
+                              (struct qimg_range){ run.off << bits, run.len << bits });
     for (uint64_t n = run.off; n < range_end(run); n++) {
         uint64_t count;
         TRY(shadow_counts_get(&s->counts, n, &count));
         if (count == 0)
-            TRY(note_run(&s->released, (struct qimg_range){ n << bits, qcow2_cluster_size(s->q) }));
+            TRY(range_vec_join(&s->released,
+                               (struct qimg_range){ n << bits, qcow2_cluster_size(s->q) }));
     }
     return 0;
 }
@@ -400,7 +301,7 @@ static uint64_t table_clusters(const struct shadow *s)
         /* A few more blocks may follow for the table itself. */
         const uint64_t more = clusters + others;
         const uint64_t all = more + (more >> (s->counts.block_bits - 1)) + 4;
-        const uint64_t end = find_behind(s, all, &passed) + all;
+        const uint64_t end = shadow_find_behind(s, all, &passed) + all;
         const uint64_t entries = max_u64(s->counts.count, (end >> s->counts.block_bits) + 1);
         needed = div_up(entries * QCOW2_REFTABLE_ENTRY_BYTES, cluster);
         if (needed <= clusters)

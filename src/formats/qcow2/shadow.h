@@ -136,6 +136,7 @@ struct shadow {
     struct range_vec taken;     /* bytes: allocated and not counted yet */
     struct range_vec left;      /* bytes: old places of blocks, still counted */
     struct range_vec released;  /* bytes whose counts became 0 */
+    bool released_more;         /* and others, not noted */
     struct range_vec unwritten; /* bytes of taken that shall read as zeros and are not written */
     size_t counted;             /* of taken */
     uint64_t written_end;       /* byte behind the last one written by put */
@@ -162,11 +163,19 @@ void shadow_end(struct shadow *s);
 void shadow_tell(struct shadow *s, admin_progress_fn progress, void *user, uint64_t to_walk);
 MUST_CHECK int shadow_progress(struct shadow *s);
 
+/* --- space (shadow_space.c) ----------------------------------------------------------------- */
+
 /* @count consecutive clusters. -ENOSPC where a device has no such room. */
 MUST_CHECK int shadow_alloc(struct shadow *s, uint64_t count, uint64_t *host_off);
 
 /* The same for clusters that shall read as zeros, which need not be written then. */
 MUST_CHECK int shadow_alloc_zeros(struct shadow *s, uint64_t count, uint64_t *host_off);
+
+/* The first run of @count clusters behind everything, tables that are said to be behind the end of
+ * the file included. @passed: how many of s->kept lie before it. */
+uint64_t shadow_find_behind(const struct shadow *s, uint64_t count, size_t *passed);
+
+/* --- building ------------------------------------------------------------------------------- */
 
 /* Writes into clusters of shadow_alloc(). */
 MUST_CHECK int shadow_put(struct shadow *s, uint64_t host_off, const void *buf, size_t len);

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "checked.h"
 #include "cleanup.h"
 #include "shadow.h"
 #include "tree.h"
@@ -109,6 +110,19 @@ int shadow_guard_old(struct shadow *s, uint64_t from)
     return pieces_cut(&spans.ranges, &s->kept);
 }
 
+/* Where not all that was released is noted, its count tells. */
+static int is_counted(struct shadow *s, struct qimg_range span, bool *out)
+{
+    const unsigned bits = s->header.cluster_bits;
+    const uint64_t end = s->released_more ? div_up(range_end(span), qcow2_cluster_size(s->q)) : 0;
+    uint64_t count = 1;
+
+    for (uint64_t n = span.off >> bits; n < end && count > 0; n++)
+        TRY(shadow_counts_get(&s->counts, n, &count));
+    *out = count > 0;
+    return 0;
+}
+
 int shadow_guard_released(struct shadow *s)
 {
     AUTO(spans_release) struct spans spans = { 0 };
@@ -122,7 +136,9 @@ int shadow_guard_released(struct shadow *s)
         TRY(gather_bitmaps(s->q, &spans));
     for (size_t i = 0; i < spans.ranges.count; i++) {
         const struct qimg_range span = spans.ranges.items[i];
-        if (span.off >> s->header.cluster_bits >= end || pieces_meet(&gone, span))
+        bool counted;
+        TRY(is_counted(s, span, &counted));
+        if (!counted || span.off >> s->header.cluster_bits >= end || pieces_meet(&gone, span))
             return -EBADMSG;
     }
     return 0;
