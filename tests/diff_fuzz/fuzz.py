@@ -146,20 +146,31 @@ class Sequence:
             ours = call("ours", args, folder / "ours")
             theirs = call("theirs", args, folder / "theirs")
             call(turn, args, folder / "mixed")
+            if succeeded(ours) and self._is_too_narrow(args, theirs):
+                return self._check(folder, "ours")  # twins no longer
             if succeeded(ours) != succeeded(theirs):
                 raise Differs(f"{shlex.join(args)}\nqimg: {ours.returncode} {ours.stdout}"
                               f"{ours.stderr}\nQEMU: {theirs.returncode} {theirs.stdout}"
                               f"{theirs.stderr}")
-        self._judge(folder)
+        return self._judge(folder)
+
+    def _is_too_narrow(self, args, theirs):
+        """QEMU makes an L2 table for what it discards or cuts off, which a snapshot shares, and
+        counts a snapshot that is applied up before it counts the old state down."""
+        return (args[:2] == ["qemu-img", "snapshot"] and "Invalid argument" in theirs.stderr
+                and {"refcount_bits=1", "refcount_bits=2"} & set(self.options))
+
+    def _check(self, folder, twin):
+        for program in ("theirs", "ours"):
+            done = call(program, ["qemu-img", "check", "-f", "qcow2", "disk"], folder / twin)
+            leaks = done.returncode == 3  # QEMU's own failures leave some
+            if done.returncode != 0 and not (leaks and twin != "ours"):
+                raise Differs(f"{twin}'s image, checked by {program}: {done.returncode}\n"
+                              f"{done.stdout}{done.stderr}")
 
     def _judge(self, folder):
         for twin in ("ours", "mixed", "theirs"):
-            for program in ("theirs", "ours"):
-                done = call(program, ["qemu-img", "check", "-f", "qcow2", "disk"], folder / twin)
-                leaks = done.returncode == 3  # QEMU's own failures leave some
-                if done.returncode != 0 and not (leaks and twin != "ours"):
-                    raise Differs(f"{twin}'s image, checked by {program}: {done.returncode}\n"
-                                  f"{done.stdout}{done.stderr}")
+            self._check(folder, twin)
         for twin in ("ours", "mixed"):
             self._same(folder, twin)
         if self.data == "raw":
