@@ -47,7 +47,7 @@ static int parse_change(const struct tool *tool, const char *text, struct change
 {
     out->sign = *text == '+' ? 1 : *text == '-' ? -1 : 0;
     text += out->sign != 0;
-    if (*text != '+' && *text != '-' && qimg_size_parse(text, &out->bytes) == 0)
+    if (qimg_size_parse(text, &out->bytes) == 0)
         return EXIT_DONE;
     tool_fail(tool, "Parameter 'size' expects a non-negative number below 2^64");
     fputs("Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"

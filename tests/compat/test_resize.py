@@ -126,6 +126,7 @@ def test_bitmaps_follow(twin, granularity):
 REFUSED = (
     (A,), (A, "0"), (A, "512k"), ("--preallocation=foo", A, "20M"), (A, "4P"), (A, "-1G"),
     ("--preallocation=full", "--shrink", A, "64k"), (A, "x"), (A, "+"), (A, "8E"),
+    (A, "+-1M"), (A, "+++1M"), (A, "+ +-1M"),
     (A, "9223372036854775807"), (A, "20M", "21M"), ("nox", "1M"), (A, "10000000"),
     ("v2.qcow2", "20M"), ("--preallocation=metadata", "-f", "raw", "a.raw", "3M"), (),
     ("--image-opts", "driver=raw,file.filename=a.raw,size=512", "4M"),
@@ -146,7 +147,7 @@ def test_refused_in_qemus_words_and_untouched(twin, args):
 
 @pytest.mark.parametrize("args", (("3M",), ("--preallocation=full", "2M"), ("+1k",), ("1000000",),
                                   ("--preallocation=falloc", "+1M"), ("--shrink", "1000"),
-                                  ("--shrink", "-100k")), ids=" ".join)
+                                  ("--shrink", "-100k"), ("++1k",), ("+ 1k",)), ids=" ".join)
 def test_raw_images(twin, args):
     twin.img("create", "-q", "-f", "raw", "a.raw", "1M")
     twin.io("a.raw", "write -q -P 1 0 1M", options=("-f", "raw"))
