@@ -311,12 +311,12 @@ static int call_work(struct io_request *request)
     return 0;
 }
 
-/* The call has returned. Another call may have taken over the slot's writes to an image. */
+/* The call has returned. Another call may have taken over the slot's writes. */
 static void worked(struct io_request *request)
 {
     struct copy_slot *slot = request->user;
 
-    slot->stage = slot->job->image ? COPY_WRITING : COPY_DONE;
+    slot->stage = COPY_WRITING;
 }
 
 static bool slot_is_done(struct copy_slot *slot)
@@ -331,8 +331,7 @@ static void hand_to_worker(struct copy_slot *slot)
     slot->stage = COPY_READING;
     if (reserve_requests(slot, 1) < 0) {
         copy_slot_fail(slot, 0, -ENOMEM, false);
-        if (slot->job->image)
-            copy_sink_ready(slot);
+        copy_sink_ready(slot);
         worked(&(struct io_request){ .user = slot });
         return;
     }

@@ -128,7 +128,29 @@ void copy_sink_run(struct copy_sink *sink, unsigned min)
         write_lane_wait(lane); /* others hold the clusters */
 }
 
-/* --- the workers' mode ---------------------------------------------------------------------- */
+/* --- the workers' mode: a file ---------------------------------------------------------------- */
+
+static void reserve_writes(const struct copy_slot *slot)
+{
+    for (size_t i = 0; i < slot->writes.count; i++)
+        if (slot->writes.items[i].data)
+            io_reserve(slot->job->target, slot->writes.items[i].range);
+}
+
+static void write_all(struct copy_slot *slot)
+{
+    struct io_file *target = slot->job->target;
+
+    for (size_t i = 0; i < slot->writes.count && slot->result == 0; i++) {
+        const struct copy_write *w = &slot->writes.items[i];
+        const int rc = w->data ? io_write_exact(target, w->range.off, w->data, w->range.len)
+                               : io_zero(target, w->range, true);
+        if (rc < 0)
+            copy_slot_fail(slot, w->range.off, rc, true);
+    }
+}
+
+/* --- the workers' mode: an image -------------------------------------------------------------- */
 
 /* Moves the bytes of the changes that have places. */
 static void move_begun(struct copy_slot *slot)
@@ -174,6 +196,34 @@ static void place(struct copy_slot *slot)
     }
 }
 
+/* --- the workers' mode ------------------------------------------------------------------------ */
+
+static bool may_write(const struct copy_slot *slot)
+{
+    return slot->result == 0 && !atomic_load(&slot->job->stopped);
+}
+
+/* In turn, under the sink's lock. */
+static void begin(struct copy_slot *slot)
+{
+    slot->changes_begun = 0;
+    if (!may_write(slot))
+        return;
+    if (slot->job->image)
+        place(slot);
+    else
+        reserve_writes(slot);
+}
+
+static void end(struct copy_slot *slot)
+{
+    if (slot->job->image)
+        move_begun(slot); /* after a failure too: what has a place holds its clusters */
+    else if (may_write(slot))
+        write_all(slot);
+    atomic_store(&slot->settled, true);
+}
+
 static struct copy_slot *slot_in_turn(struct copy_sink *sink)
 {
     struct copy_slot *slot = &sink->slots[sink->turn % sink->job->window];
@@ -188,14 +238,11 @@ void copy_sink_ready(struct copy_slot *slot)
     pthread_mutex_lock(&sink->lock);
     atomic_store(&slot->placeable, true);
     while ((slot = slot_in_turn(sink))) {
-        slot->changes_begun = 0;
-        if (slot->result == 0 && !atomic_load(&sink->job->stopped))
-            place(slot);
+        begin(slot);
         atomic_store(&slot->placeable, false);
         sink->turn++;
         pthread_mutex_unlock(&sink->lock);
-        move_begun(slot);
-        atomic_store(&slot->settled, true);
+        end(slot);
         pthread_mutex_lock(&sink->lock);
     }
     pthread_mutex_unlock(&sink->lock);

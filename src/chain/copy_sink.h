@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The copy pipeline's way into an image: places each slot's writes in the order of planning, moves
- * their bytes without order. In the queue's mode the job's thread places them (copy_sink_stage,
+ * The copy pipeline's way into its target: gives each slot's writes their place in the order of
+ * planning, moves their bytes without order. In an image a place is clusters, in a file storage
+ * that is reserved, so that both lie on the disk in the guest's order.
+ *
+ * In the queue's mode the job's thread places the writes to an image (copy_sink_stage,
  * copy_sink_advance) and the queue moves. In the workers' mode the worker whose slot is next places
  * it, and then any slots behind it that became ready meanwhile: no worker waits for another.
  */

@@ -121,43 +121,23 @@ static void offload_all(struct copy_slot *slot)
             offload_piece(job, &slot->pieces.items[i]);
 }
 
-static int write_all(struct copy_slot *slot)
-{
-    for (size_t i = 0; i < slot->writes.count; i++) {
-        const struct copy_write *w = &slot->writes.items[i];
-        int rc = w->data ? io_write_exact(slot->job->target, w->range.off, w->data, w->range.len)
-                         : io_zero(slot->job->target, w->range, true);
-        if (rc < 0) {
-            copy_slot_fail(slot, w->range.off, rc, true);
-            return rc;
-        }
-    }
-    return 0;
-}
-
-/* Read and transform: true where the writes are known. */
-static bool make_writes(struct copy_slot *slot)
+/* Read and transform, after which the writes are known. */
+static void make_writes(struct copy_slot *slot)
 {
     const struct copy_job *job = slot->job;
 
-    if (atomic_load(&job->stopped))
-        return false;
     if (job->offload)
         offload_all(slot);
-    if (read_all(slot) < 0)
-        return false;
-    int rc = job->ops->transform ? job->ops->transform(job, slot) : 0;
+    if (read_all(slot) < 0 || !job->ops->transform)
+        return;
+    const int rc = job->ops->transform(job, slot);
     if (rc < 0)
         copy_slot_fail(slot, 0, rc, false);
-    return rc >= 0;
 }
 
 void copy_slot_work(struct copy_slot *slot)
 {
-    const bool made = make_writes(slot);
-
-    if (slot->job->image)
-        copy_sink_ready(slot); /* failed or not: others wait for their turn behind it */
-    else if (made)
-        (void)write_all(slot);
+    if (!atomic_load(&slot->job->stopped))
+        make_writes(slot);
+    copy_sink_ready(slot); /* whatever came of it: others wait for their turn behind it */
 }

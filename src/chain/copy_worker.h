@@ -8,8 +8,8 @@
 
 #include "copy.h"
 
-/* Read, transform, write: @slot's outcome is set on return, or where the target is an image, when
- * slot->settled is. */
+/* Read, transform, write: @slot's outcome is set when slot->settled is, by this call or by another
+ * one that is under way (copy_sink.h). */
 void copy_slot_work(struct copy_slot *slot);
 
 /* The pieces from @first on that one request can fetch, because they continue each other in the

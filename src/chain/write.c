@@ -382,7 +382,8 @@ void chain_write_start(struct chain_write *write)
 
 /* --- without queue -------------------------------------------------------------------------- */
 
-/* Plans the next piece, if there is one. */
+/* Plans the next piece, if there is one, and asks for storage where it goes, in the order of
+ * places. What the file system is to copy brings its own. */
 static int place_some(struct chain_write *write)
 {
     struct write_piece *piece;
@@ -391,6 +392,8 @@ static int place_some(struct chain_write *write)
         piece->next = NULL;
         *write->placed_end = piece;
         write->placed_end = &piece->next;
+        if (!write->from && !piece->plan.in_place)
+            piece_reserve(piece);
     }
     return rc;
 }

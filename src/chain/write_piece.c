@@ -197,10 +197,25 @@ static int lay_out(struct write_piece *piece, uint8_t **head_bytes, uint8_t **ta
     return 0;
 }
 
-static void send(struct write_piece *piece)
+/* Where head, middle and tail go, in the layer's window. */
+static struct qimg_range host_range(const struct write_piece *piece)
 {
     const uint64_t head = edge_len(&piece->plan.head), tail = edge_len(&piece->plan.tail);
-    const struct qimg_range host = { piece->plan.host_off - head, head + middle_len(piece) + tail };
+    return (struct qimg_range){ piece->plan.host_off - head, head + middle_len(piece) + tail };
+}
+
+void piece_reserve(const struct write_piece *piece)
+{
+    const struct layer *layer = layer_of(piece);
+    struct qimg_range host = host_range(piece);
+
+    host.off += layer->window_off;
+    io_reserve(layer_data_file(layer), host);
+}
+
+static void send(struct write_piece *piece)
+{
+    const struct qimg_range host = host_range(piece);
     unsigned count = 0;
 
     if (piece->iov[0].iov_len == host.len) {

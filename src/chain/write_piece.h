@@ -12,6 +12,9 @@
 struct write_piece *piece_take(struct chain_write *write);
 void piece_drop(struct write_piece *piece);
 
+/* Asks for storage where the piece goes. */
+void piece_reserve(const struct write_piece *piece);
+
 /* Moves the bytes of a plan that write_begin() made, links them, and tells the write by
  * chain_write_piece_done(). Without the image's lock. */
 void piece_start(struct write_piece *piece);

@@ -396,6 +396,7 @@ static const struct io_file_ops posix_file_ops = {
     .extents = posix_extents,
     .lock = posix_lock,
     .allocate = posix_allocate,
+    .reserve = posix_reserve,
     .copy_range = posix_copy_range,
     .close = posix_close,
 };

@@ -35,7 +35,7 @@ struct io_queue;
 struct io_stats {
     atomic_uint_least64_t reads, bytes_read;
     atomic_uint_least64_t writes, bytes_written;
-    atomic_uint_least64_t zeroes, syncs, write_backs;
+    atomic_uint_least64_t zeroes, reserves, syncs, write_backs;
     atomic_uint_least64_t submits;       /* calls that handed a batch to the kernel or the pool */
     atomic_uint_least64_t in_flight;     /* now */
     atomic_uint_least64_t max_in_flight; /* ever, over all queues */
@@ -135,6 +135,7 @@ struct io_file_ops {
     int (*extents)(struct io_file *, uint64_t off, struct io_extent *out);
     int (*lock)(struct io_file *, struct io_lock want, struct io_lock_conflict *conflict);
     int (*allocate)(struct io_file *, struct qimg_range range); /* posix_fallocate's meaning */
+    bool (*reserve)(struct io_file *, struct qimg_range range); /* io_reserve(); may be NULL */
     /* May be NULL. Both files are of one back end. */
     int (*copy_range)(struct io_file *from, uint64_t from_off, struct io_file *to,
                       struct qimg_range range);
@@ -193,6 +194,12 @@ MUST_CHECK int io_truncate(struct io_file *file, uint64_t size);
 
 /* Reserves storage for @range and grows the file to hold it. */
 MUST_CHECK int io_allocate(struct io_file *file, struct qimg_range range);
+
+/* @range is about to be written, most of it into a hole: finds storage for all of it at once where
+ * the page cache takes the bytes faster then. Changes neither size nor content, and promises
+ * nothing. Ranges that are asked for in order lie in order on the disk. */
+#define IO_RESERVE_MIN (64u << 10) /* less is not worth the call */
+void io_reserve(struct io_file *file, struct qimg_range range);
 
 /* Has the file system copy bytes of @from to @range of @to (copy_file_range). Any failure, most
  * likely -ENOTSUP, leaves @range undefined: the caller reads and writes instead. */

@@ -43,6 +43,9 @@ struct posix_engine {
 /* How a file is read in a thread that must not wait (cached.c). */
 enum cached_reads { CACHED_READS_NOWAIT, CACHED_READS_PLAIN, CACHED_READS_NEVER };
 
+/* Does the file system gain by reserving? (reserve.c) */
+enum reserves { RESERVES_UNKNOWN, RESERVES, RESERVES_NOT };
+
 struct posix_file {
     struct io_file base;
     char *name;
@@ -54,6 +57,7 @@ struct posix_file {
     pthread_mutex_t lock_order;
     atomic_bool no_zero_range, no_punch; /* what the file system was found not to do */
     atomic_int cached_reads;             /* enum cached_reads */
+    atomic_int reserves;                 /* enum reserves */
     struct qimg_range known_data;        /* under data_order; see find_extent() */
     pthread_mutex_t data_order;
 };
@@ -92,6 +96,10 @@ int posix_zero(struct io_file *base, struct qimg_range range, bool may_unmap);
 int posix_punch(struct io_file *base, struct qimg_range range);
 int posix_allocate(struct io_file *base, struct qimg_range range);
 int posix_extents(struct io_file *base, uint64_t off, struct io_extent *out);
+
+/* --- reserve.c --- */
+/* True: it was done. */
+bool posix_reserve(struct io_file *base, struct qimg_range range);
 
 /* --- copy_range.c --- */
 int posix_copy_range(struct io_file *from, uint64_t from_off, struct io_file *to,

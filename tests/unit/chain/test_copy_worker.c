@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "copy_sink.h"
 #include "copy_worker.h"
 
 #include <criterion/criterion.h>
@@ -17,13 +18,20 @@ Test(copy_worker, the_lowest_failure_stays)
 
 Test(copy_worker, a_stopped_job_does_nothing_more)
 {
-    struct copy_job job = { .stopped = true };
+    struct copy_job job = { .stopped = true, .window = 1 };
     struct copy_slot slot = { .job = &job };
     const struct copy_write write = { .range = { 0, 4096 } };
+    struct copy_sink sink;
+
+    copy_sink_open(&sink, &job, &slot, NULL);
+    slot.sink = &sink;
 
     /* Without the check this would write to no target at all. */
     cr_assert_eq(copy_write_vec_push(&slot.writes, write), 0);
     copy_slot_work(&slot);
     cr_expect_eq(slot.result, 0);
+    cr_expect(atomic_load(&slot.settled));
+    cr_expect_eq(sink.turn, 1);
     copy_write_vec_release(&slot.writes);
+    copy_sink_close(&sink);
 }
