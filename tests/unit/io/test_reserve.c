@@ -17,7 +17,8 @@ static bool gains(const struct rig *rig)
 {
     struct statfs fs;
 
-    return !rig->c->simulated && !rig->c->direct && statfs(rig->dir, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
+    return !rig->c->simulated && !rig->c->direct && statfs(rig->dir, &fs) == 0 &&
+           fs.f_type == EXT4_SUPER_MAGIC;
 }
 
 Test(reserve, neither_size_nor_bytes_change_and_ext4_has_the_storage)
