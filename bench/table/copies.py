@@ -5,7 +5,7 @@ import os
 import shutil
 
 from table.content import file_system
-from table.harness import QEMU_IMG, Failed, fresh, medians, run, settle
+from table.harness import QEMU_IMG, Failed, fresh, medians, run, settle, warm
 
 
 def dense(b):
@@ -31,24 +31,26 @@ def copies(b):
     for what, make in (('dense', dense), ('sparse (file system)', sparse)):
         image, raw = make(b)
         size = os.path.getsize(raw) >> 30
-        three_ways(b, f'raw to qcow2, {size} GiB {what}', ['-f', 'raw', '-O', 'qcow2', raw], raw)
-        three_ways(b, f'qcow2 to raw, {size} GiB {what}', ['-f', 'qcow2', '-O', 'raw', image], raw)
+        three_ways(b, f'raw to qcow2, {size} GiB {what}', raw, ['-f', 'raw', '-O', 'qcow2'], raw)
+        three_ways(b, f'qcow2 to raw, {size} GiB {what}', image, ['-f', 'qcow2', '-O', 'raw'], raw)
 
 
-def three_ways(b, name, convert, raw):
+def three_ways(b, name, source, options, raw):
     out, peaks = b.path('out'), {}
 
-    def timed(who, command):
+    def timed(who, command, reads):
         fresh(out)
         settle()
+        warm(reads)
         done = run(command)
         peaks[who] = max(peaks.get(who, 0), done.peak_kib)
         return done.seconds
 
+    convert = ['convert', *options, source, out]
     m = medians(b.rounds(7),
-                ours=lambda: timed('ours', [b.qimg, 'convert', *convert, out]),
-                theirs=lambda: timed('theirs', [QEMU_IMG, 'convert', *convert, out]),
-                cp=lambda: timed('cp', ['cp', '--sparse=always', raw, out]))
+                ours=lambda: timed('ours', [b.qimg, *convert], source),
+                theirs=lambda: timed('theirs', [QEMU_IMG, *convert], source),
+                cp=lambda: timed('cp', ['cp', '--sparse=always', raw, out], raw))
     fresh(out)
     b.add(name, 'at least 1.5x as fast', m['theirs'] / m['ours'], m['theirs'] / m['ours'] >= 1.5,
           ours=m['ours'], theirs=m['theirs'], unit='s', ours_mib=peaks['ours'] / 1024,
@@ -65,7 +67,7 @@ def fio_copy(source, target, mib):
     stream = ['--bs=1M', '--iodepth=16', '--direct=1', '--ioengine=io_uring', f'--size={mib}M',
               '--fallocate=none', '--end_fsync=1']
     done = run(['fio', '--output-format=json', '--name=read', f'--filename={source}', '--rw=read',
-                *stream, '--name=write', f'--filename={fresh(target)}', '--rw=write', *stream])
+                *stream, '--name=write', f'--filename={target}', '--rw=write', *stream])
     return max(job['job_runtime'] for job in json.loads(done.out)['jobs']) / 1e3
 
 
@@ -79,13 +81,19 @@ def direct_copy(b):
     run([QEMU_IMG, 'convert', '-O', 'raw', image, raw])
     os.sync()
 
+    def from_rest(action):
+        fresh(out)
+        settle()
+        return action()
+
     def convert(program, fmt, source):
-        return lambda: run([program, 'convert', '-t', 'none', '-T', 'none', '-O', fmt, source,
-                            fresh(out)]).seconds
+        return lambda: from_rest(lambda: run([program, 'convert', '-t', 'none', '-T', 'none', '-O',
+                                              fmt, source, out]).seconds)
 
     for name, fmt, source in (('raw to qcow2', 'qcow2', raw), ('qcow2 to raw', 'raw', image)):
-        m = medians(b.rounds(3), ours=convert(b.qimg, fmt, source),
-                    theirs=convert(QEMU_IMG, fmt, source), fio=lambda: fio_copy(raw, out, mib))
+        m = medians(b.rounds(7), ours=convert(b.qimg, fmt, source),
+                    theirs=convert(QEMU_IMG, fmt, source),
+                    fio=lambda: from_rest(lambda: fio_copy(raw, out, mib)))
         ratio = m['fio'] / m['ours']
         b.add(f"{name}, {mib} MiB, `-t none`, against fio's sequential rate", 'at least 0.95',
               ratio, ratio >= 0.95, ours=m['ours'], other=m['fio'], theirs=m['theirs'], unit='s')

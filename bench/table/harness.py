@@ -65,11 +65,14 @@ def spawn(command):
 
 
 def medians(rounds, **actions):
-    """Runs the actions in turns; the median of what each returns."""
+    """Runs the actions in turns; the median of what each returns. Another one is the first in each
+    round, since who comes after whom can matter to caches and disks."""
     values = {name: [] for name in actions}
+    names = list(actions)
     for _ in range(rounds):
-        for name, action in actions.items():
-            values[name].append(action())
+        for name in names:
+            values[name].append(actions[name]())
+        names = names[1:] + names[:1]
     return {name: statistics.median(v) for name, v in values.items()}
 
 
@@ -82,6 +85,29 @@ def fresh(path):
 def settle():
     """Nothing waits to be written any more, so that each turn pays for its own writes alone."""
     os.sync()
+
+
+def data_of(fd):
+    """(offset, end) of a file's stretches that are no holes."""
+    at, size = 0, os.fstat(fd).st_size
+    while at < size:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError:  # a hole up to the end
+            return
+        end = os.lseek(fd, at, os.SEEK_HOLE)
+        yield at, end
+        at = end
+
+
+def warm(*paths):
+    """Has the page cache hold these files, whatever it has dropped since they were last read."""
+    room = bytearray(1 << 20)
+    for path in paths:
+        with open(path, 'rb', buffering=0) as file:
+            for at, end in data_of(file.fileno()):
+                while at < end:
+                    at += os.preadv(file.fileno(), [memoryview(room)[:end - at]], at)
 
 
 class Bench:
@@ -123,15 +149,17 @@ class Bench:
 
     # --- the usual question: how many times as fast? ----------------------------------------------
 
-    def versus(self, name, goal, ours, theirs, before=None, rounds=3, **details):
-        """Both commands in turns; @before runs, untimed, ahead of each. @goal times as fast; None:
-        no goal. Adds a row, and one for the memory. Returns the medians."""
+    def versus(self, name, goal, ours, theirs, before=None, rounds=3, cached=(), **details):
+        """Both commands in turns; @before runs, untimed, ahead of each, and the files @cached are
+        in the page cache then. @goal times as fast; None: no goal. Adds a row, and one for the
+        memory. Returns the medians."""
         peaks = {'ours': 0, 'theirs': 0}
 
         def timed(who, command):
             if before:
                 before()
             settle()
+            warm(*cached)
             done = run(command)
             peaks[who] = max(peaks[who], done.peak_kib)
             return done.seconds

@@ -26,7 +26,7 @@ def commit(b):
     overlay = b.path('commit0.qcow2')
     b.versus(f'`commit` of {mib >> 10} GiB', 1.5, [b.qimg, 'commit', '-d', overlay],
              [QEMU_IMG, 'commit', '-d', overlay],
-             before=lambda: create(base, mib=mib))
+             before=lambda: create(base, mib=mib), rounds=5, cached=[overlay])
     fresh(base)
     fresh(overlay)
 
@@ -38,7 +38,7 @@ def stream(b):
     overlay = b.path('stream.qcow2')
     b.versus(f'`stream` of {mib >> 10} GiB, beside `rebase -b ""`', 1.5,
              [b.qimg, 'stream', overlay], [QEMU_IMG, 'rebase', '-f', 'qcow2', '-b', '', overlay],
-             before=lambda: create(overlay, '-b', base, '-F', 'qcow2'))
+             before=lambda: create(overlay, '-b', base, '-F', 'qcow2'), rounds=5, cached=[base])
     fresh(overlay)
 
 
@@ -47,7 +47,7 @@ def compare(b):
     image, raw = dense(b)
     command = ['compare', '-f', 'raw', '-F', 'qcow2', raw, image]
     b.versus(f'`compare` of equal {os.path.getsize(raw) >> 30} GiB images', 2, [b.qimg, *command],
-             [QEMU_IMG, *command])
+             [QEMU_IMG, *command], rounds=5, cached=[raw, image])
     base_of_20_gib(b)
     overlay = b.path('own.qcow2')
     create(overlay, '-b', b.path('base0.qcow2'), '-F', 'qcow2')
