@@ -121,6 +121,7 @@ static void set_up_job(struct convert *c)
     job->offload_unit = c->grow;
     job->slot_size = choose_slot_size(c, copy_in_worker(job));
     job->scratch_size = c->packers ? job->slot_size : 0;
+    job->reserve = !target->durable;
     job->rate_limit = options->rate_limit;
     job->progress = options->progress;
     job->user = options->user;

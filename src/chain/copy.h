@@ -96,7 +96,8 @@ struct copy_slot {
     struct copy_sink *sink;
     struct chain_write *changes; /* of an image, one for each write */
     size_t change_room, changes_begun;
-    atomic_bool placeable, settled; /* copy_sink.h */
+    bool placeable; /* copy_sink.h */
+    atomic_bool settled;
 };
 
 struct copy_ops {
@@ -129,6 +130,7 @@ struct copy_job {
     unsigned window;          /* slots */
     bool direct;              /* some file of the job is open with O_DIRECT */
     bool any_order;           /* writes to @target need not start in guest order */
+    bool reserve;             /* io_reserve() ahead of writes: gains where no sync is at the end */
     bool salvage;             /* what cannot be read becomes zeros, sector by sector */
     bool offload;             /* DATA runs may be copied by the file system itself; in workers */
     uint64_t offload_unit;    /* into @image: in multiples of this; a power of two */

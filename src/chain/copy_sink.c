@@ -50,6 +50,7 @@ static struct chain_write *fill_change(struct copy_slot *slot, size_t i)
         .buf = w->data,
         .packed_len = w->packed_len,
         .may_unmap = !slot->job->keep_space,
+        .reserve = slot->job->reserve,
         .user = slot,
     };
     if (w->lender) {
@@ -203,7 +204,7 @@ static bool may_write(const struct copy_slot *slot)
     return slot->result == 0 && !atomic_load(&slot->job->stopped);
 }
 
-/* In turn, under the sink's lock. */
+/* In turn, one slot at a time. */
 static void begin(struct copy_slot *slot)
 {
     slot->changes_begun = 0;
@@ -211,7 +212,7 @@ static void begin(struct copy_slot *slot)
         return;
     if (slot->job->image)
         place(slot);
-    else
+    else if (slot->job->reserve)
         reserve_writes(slot);
 }
 
@@ -224,11 +225,12 @@ static void end(struct copy_slot *slot)
     atomic_store(&slot->settled, true);
 }
 
+/* Under the lock. NULL: it is not ready, or somebody is placing and will ask again. */
 static struct copy_slot *slot_in_turn(struct copy_sink *sink)
 {
     struct copy_slot *slot = &sink->slots[sink->turn % sink->job->window];
 
-    return atomic_load(&slot->placeable) ? slot : NULL;
+    return slot->placeable && !sink->placing ? slot : NULL;
 }
 
 void copy_sink_ready(struct copy_slot *slot)
@@ -236,10 +238,14 @@ void copy_sink_ready(struct copy_slot *slot)
     struct copy_sink *sink = slot->sink;
 
     pthread_mutex_lock(&sink->lock);
-    atomic_store(&slot->placeable, true);
+    slot->placeable = true;
     while ((slot = slot_in_turn(sink))) {
+        slot->placeable = false;
+        sink->placing = true;
+        pthread_mutex_unlock(&sink->lock);
         begin(slot);
-        atomic_store(&slot->placeable, false);
+        pthread_mutex_lock(&sink->lock);
+        sink->placing = false;
         sink->turn++;
         pthread_mutex_unlock(&sink->lock);
         end(slot);

@@ -20,8 +20,9 @@ struct copy_sink {
     struct copy_job *job;
     struct copy_slot *slots; /* slot n is slots[n % job->window] */
     struct write_lane lane;  /* the queue's mode */
-    pthread_mutex_t lock;    /* the workers' mode: of `turn` and of placing */
+    pthread_mutex_t lock;    /* the workers' mode: of what follows, and slot->placeable */
     uint64_t turn;           /* number of the slot that is placed next */
+    bool placing;            /* ... or now; its worker comes back for those that are ready then */
 };
 
 void copy_sink_open(struct copy_sink *sink, struct copy_job *job, struct copy_slot *slots,

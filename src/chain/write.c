@@ -392,7 +392,7 @@ static int place_some(struct chain_write *write)
         piece->next = NULL;
         *write->placed_end = piece;
         write->placed_end = &piece->next;
-        if (!write->from && !piece->plan.in_place)
+        if (write->reserve && !write->from && !piece->plan.in_place)
             piece_reserve(piece);
     }
     return rc;

@@ -59,6 +59,8 @@ struct chain_write {
     void *user;
     struct qimg_error *err; /* told why; may be NULL */
 
+    bool reserve; /* without queue: io_reserve() where the bytes go */
+
     /* Without queue: the bytes lie in @from, and the file system may copy them, until it refuses
      * once and sets *from_failed; @buf is the room to read them into then. NULL: in @buf. */
     struct io_file *from;

@@ -4,15 +4,12 @@
  * failure leaves. Crash states of the whole job are in tests/crash/crash_commit.c.
  */
 #include <criterion/criterion.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "bits.h"
 #include "qimg/commit.h"
-#include "qimg/jobs.h"
 #include "qimg/write.h"
 #include "scratch.h"
 #include "sim_rig.h"
@@ -278,45 +275,4 @@ Test(commit, the_disk_begins_while_more_is_copied_unless_nothing_is_to_be_durabl
         cr_assert_eq(chdir("/"), 0);
         scratch_remove(dir);
     }
-}
-
-static bool on_ext4(void)
-{
-    struct statfs fs;
-
-    return statfs(".", &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
-}
-
-/* Into an image by commit, into a plain file by convert. */
-Test(commit, new_clusters_get_their_storage_ahead_of_their_bytes)
-{
-    const struct qimg_context_options threads = { .engine = QIMG_ENGINE_THREADS };
-    const struct qimg_open_options plain = { .format = "qcow2", .cache = QIMG_CACHE_UNSAFE };
-    const struct qimg_commit_options options = { .name = "top", .open = plain };
-    struct qimg_image *source;
-    struct qimg_context *context;
-    struct qimg_commit_result got;
-    struct qimg_error err;
-    char *dir = scratch_new();
-
-    cr_assert_eq(chdir(dir), 0);
-    cr_assert_eq(qimg_context_new(&threads, &context, &err), 0);
-    create_large(context, "base", NULL);
-    create_large(context, "top", "base");
-    const atomic_uint_least64_t *told = &context->engine->stats.reserves;
-    const uint64_t before = atomic_load(told);
-    cr_assert_eq(qimg_commit(context, &options, &got, &err), 0, "%s", err.text);
-    const uint64_t by_commit = atomic_load(told) - before;
-    cr_assert_eq(qimg_image_open(context, "base", &plain, &source, &err), 0, "%s", err.text);
-    const struct qimg_convert_options raw = {
-        .sources = &source, .source_count = 1, .target = "out", .sparse_size = 4096
-    };
-    cr_assert_eq(qimg_convert(context, &raw, &err), 0, "%s", err.text);
-    const uint64_t by_convert = atomic_load(told) - before - by_commit;
-    cr_expect_eq(by_commit > 0, on_ext4());
-    cr_expect_eq(by_convert > 0, on_ext4());
-    qimg_image_close(source);
-    qimg_context_free(context);
-    cr_assert_eq(chdir("/"), 0);
-    scratch_remove(dir);
 }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 #include "bits.h"
 #include "build_qcow2.h"
+#include "qimg/write.h"
+#include "scratch.h"
 #include "sim_rig.h"
 
 #define BLOCK 4096u
@@ -382,4 +387,72 @@ Test(convert, chains_of_packed_and_plain_clusters_are_merged)
     built_release(&lower);
     built_release(&upper);
     sim_rig_free(rig);
+}
+
+/* --- on a real file system ------------------------------------------------------------------- */
+
+/* A raw file of data, open. */
+static struct qimg_image *data_on_disk(struct qimg_context *context, uint64_t size)
+{
+    const struct qimg_create_options how = { .format = "raw", .has_size = true, .size = size };
+    const struct qimg_open_options writable = { .format = "raw", .writable = true };
+    struct qimg_image *image;
+    struct qimg_error err;
+    uint8_t *buf = malloc(size);
+
+    cr_assert_not_null(buf);
+    memset(buf, 7, size);
+    cr_assert_eq(qimg_create(context, "a", &how, &err), 0, "%s", err.text);
+    cr_assert_eq(qimg_image_open(context, "a", &writable, &image, &err), 0, "%s", err.text);
+    cr_assert_eq(qimg_image_write(image, 0, buf, size, &err), 0, "%s", err.text);
+    free(buf);
+    return image;
+}
+
+static bool on_ext4(void)
+{
+    struct statfs fs;
+
+    return statfs(".", &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
+}
+
+/* Where the disk has the last word anyway, it would only be calls. */
+Test(convert, storage_is_reserved_ahead_where_nothing_waits_for_the_disk)
+{
+    static const struct {
+        const char *format;
+        enum qimg_cache cache;
+    } targets[] = {
+        { "raw", QIMG_CACHE_UNSAFE },
+        { "qcow2", QIMG_CACHE_UNSAFE },
+        { "raw", QIMG_CACHE_WRITEBACK },
+        { "qcow2", QIMG_CACHE_WRITEBACK },
+    };
+    const struct qimg_context_options threads = { .engine = QIMG_ENGINE_THREADS };
+    struct qimg_context *context;
+    struct qimg_error err;
+    char *dir = scratch_new();
+
+    cr_assert_eq(chdir(dir), 0);
+    cr_assert_eq(qimg_context_new(&threads, &context, &err), 0);
+    struct qimg_image *source = data_on_disk(context, 8 * MiB);
+    for (size_t i = 0; i < ARRAY_COUNT(targets); i++) {
+        const struct qimg_convert_options options = {
+            .sources = &source,
+            .source_count = 1,
+            .target = "out",
+            .target_format = targets[i].format,
+            .target_cache = targets[i].cache,
+            .sparse_size = 4096,
+        };
+        const uint64_t before = atomic_load(&context->engine->stats.reserves);
+        cr_assert_eq(qimg_convert(context, &options, &err), 0, "%s", err.text);
+        const uint64_t reserves = atomic_load(&context->engine->stats.reserves) - before;
+        const bool wanted = on_ext4() && targets[i].cache == QIMG_CACHE_UNSAFE;
+        cr_expect_eq(reserves > 0, wanted, "%s %d", targets[i].format, targets[i].cache);
+    }
+    qimg_image_close(source);
+    qimg_context_free(context);
+    cr_assert_eq(chdir("/"), 0);
+    scratch_remove(dir);
 }
